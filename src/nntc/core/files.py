@@ -1,0 +1,63 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from nntc.core.errors import UserError
+
+
+def _reason(err: OSError) -> str:
+    return err.strerror or type(err).__name__
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside *path*; on success it is renamed to *path*, else removed.
+
+    Raises:
+        UserError: the folder is missing, not writable or full.
+    """
+    final = Path(path)
+    try:
+        if final.is_dir():
+            raise UserError(f"{final}: is a folder, a file name is needed")
+        handle, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
+    except OSError as err:
+        raise UserError(f"{final}: cannot be written: {_reason(err)}") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes the file private; a result should have the user's usual permissions.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, final)
+    except OSError as err:
+        raise UserError(f"{final}: cannot be written: {_reason(err)}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write *data* to *path* atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The whole file.
+
+    Raises:
+        UserError: missing, a folder, or not readable.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as err:
+        raise UserError(f"{path}: cannot be read: {_reason(err)}") from None
