@@ -6,7 +6,7 @@ line a problem and exits with status 2; no traceback is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 EXIT_STATUS = 2
@@ -65,7 +65,7 @@ class Problems:
             raise self._error(self._messages)
 
     @contextmanager
-    def collect(self) -> Iterator[None]:
+    def collect(self) -> Generator[None, None, None]:
         """Turn a UserError raised inside the block into collected messages."""
         try:
             yield

@@ -193,7 +193,7 @@ GDMA = CommandLayout(
         (
             "special_func",
             3,
-            "0 copy, 1 N-C transpose, 3 format conversion, 4 fill, 5 C-W transpose",
+            "0 copy, 1 N-C transpose, 3 convert, 4 fill, 5 C-W transpose",
         ),
         ("dst_data_format", 3, "0 fp32, 1 int16, 2 uint8, 3 int8, 4 fp16"),
         ("chw_copy", 1, "no influence found"),

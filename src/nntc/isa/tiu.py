@@ -80,8 +80,8 @@ def _convolutions() -> list[Form]:
     wino = {"opd1_h": 4, "opd1_w": 4, "res_op_x_str": 1, "res_op_y_str": 1, "short_opd1_str": 1}
     wino_limits = {
         **_WINDOW_LIMITS,
-        **{k: (4, 4) for k in ("opd1_h", "opd1_w")},
-        **{k: (1, 1) for k in ("res_op_x_str", "res_op_y_str")},
+        **dict.fromkeys(("opd1_h", "opd1_w"), (4, 4)),
+        **dict.fromkeys(("res_op_x_str", "res_op_y_str"), (1, 1)),
     }
     return [
         _tiu(
