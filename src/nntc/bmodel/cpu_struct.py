@@ -42,7 +42,7 @@ def bool_(default: bool = False) -> Any:
 
 
 def chars(count: int) -> Any:
-    return _member("s", count, b"")
+    return _member("s", count, bytes(count))
 
 
 P = TypeVar("P", bound="CpuParam")
