@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from nntc.core.errors import InstructionError
 
 COMMAND_BITS = 1024
@@ -89,6 +92,35 @@ class CommandLayout:
                 value -= 1 << width
             values[name] = value
         return values
+
+    def unpack_stream(self, data: bytes) -> list[dict[str, int]]:
+        """:meth:`unpack` of many commands at once, field by field.
+
+        Raises:
+            InstructionError: the size is no multiple of 128 bytes.
+        """
+        count, rest = divmod(len(data), COMMAND_BITS // 8)
+        if rest:
+            raise InstructionError(
+                f"{self.name} stream: {len(data)} bytes is no multiple of {COMMAND_BITS // 8}"
+            )
+        words = np.ndarray((count, COMMAND_BITS // 32), "<u4", data).astype(np.uint64)
+        columns = [_column(words, f).tolist() for f in self.fields]
+        names = tuple(self.by_name)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _column(words: npt.NDArray[np.uint64], field: Field) -> npt.NDArray[np.uint64 | np.int64]:
+    """One field of every command, from its 32-bit words."""
+    first, shift = divmod(field.low, 32)
+    value = words[:, first] >> np.uint64(shift)
+    for k in range(1, (shift + field.width + 31) // 32):
+        value = value | words[:, first + k] << np.uint64(32 * k - shift)
+    value = value & np.uint64(field.mask)
+    if not field.signed:
+        return value
+    signed = value.astype(np.int64)
+    return np.where(signed >> (field.width - 1) != 0, signed - (1 << field.width), signed)
 
 
 def _operand_fields(role: str, doc: str, n_bits: int = 16) -> list[tuple[str, int, str]]:

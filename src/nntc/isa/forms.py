@@ -170,12 +170,15 @@ class FormTable:
                 raise AssertionError(f"{form.mnemonic}: wrong engine, or declared twice")
             self.by_name[form.mnemonic] = form
 
+        self._selecting = tuple(sorted({name for form in self.forms for name in form.select}))
+        self._found: dict[tuple[int, ...], Form | None] = {}
+
     def find(self, values: Mapping[str, int]) -> Form | None:
-        """The form that a command's fields select."""
-        for form in self.forms:
-            if form.matches(values):
-                return form
-        return None
+        """The form that a command's fields (all of them) select."""
+        key = tuple([values[name] for name in self._selecting])
+        if key not in self._found:
+            self._found[key] = next((form for form in self.forms if form.matches(values)), None)
+        return self._found[key]
 
     def decode(self, data: bytes) -> Instruction:
         """An instruction from its 128 bytes; ``form`` is None for an unknown operation.
@@ -185,6 +188,16 @@ class FormTable:
         """
         values = LAYOUTS[self.engine].unpack(data)
         return Instruction(self.find(values), values, self.engine)
+
+    def decode_stream(self, data: bytes) -> list[Instruction]:
+        """The instructions of a whole stream.
+
+        Raises:
+            InstructionError: the size is no multiple of 128 bytes.
+        """
+        find, engine = self.find, self.engine
+        commands = LAYOUTS[engine].unpack_stream(data)
+        return [Instruction(find(values), values, engine) for values in commands]
 
     def __getitem__(self, mnemonic: str) -> Form:
         return self.by_name[mnemonic]
