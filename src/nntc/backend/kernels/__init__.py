@@ -1,0 +1,1 @@
+"""Instruction sequences for one tile of each operator family."""
