@@ -1,0 +1,1 @@
+"""The typed graph, its operators, and its forms on disk."""

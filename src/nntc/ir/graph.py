@@ -8,14 +8,17 @@ attributes, so two equal operators compare equal and print the same.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_type_hints
 
 import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
+from nntc.ir.attributes import normalise
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,31 @@ class TensorType:
 class Op:
     """Base of all operators. A subclass is a frozen dataclass; its fields are the attributes.
 
-    ``name`` is the operator's name in text files. ``infer`` is the shape rule, ``compute`` the
-    meaning in NumPy (float32 for float types); both take one entry per operand, None for an
-    optional operand that is absent.
+    ``name`` is the operator's name in text files: the name of the class. ``infer`` is the shape
+    rule, ``compute`` the meaning in NumPy (float32 for float types); both take one entry per
+    operand, None for an optional operand that is absent. The parameters of ``infer`` declare the
+    operands: their names, which are optional (a default), whether there may be any number (*xs).
+
+    ``unbounded`` names the float attributes that may be infinite.
     """
 
     name: ClassVar[str] = ""
+    unbounded: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__
+
+    def __post_init__(self) -> None:
+        """Bring attributes to their declared types, e.g. lists and NumPy numbers.
+
+        Raises:
+            ModelError: an attribute is of another kind.
+        """
+        for name, kind in attribute_kinds(type(self)).items():
+            value = getattr(self, name)
+            normal = normalise(kind, value, f"{self.name}: attribute {name}")
+            if normal is not value:
+                object.__setattr__(self, name, normal)
 
     def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
         """Result types.
@@ -136,17 +158,17 @@ class Graph:
         self.outputs: list[Value] = []
         self.nodes: list[Node] = []
         self._names: set[str] = set()
+        self._node_names: set[str] = set()
 
     # -- building ---------------------------------------------------------------------------
 
     def unique_name(self, wanted: str) -> str:
-        """*wanted*, or *wanted* with a number appended if it is taken; reserves it."""
-        name, count = wanted or "value", 0
-        while name in self._names:
-            count += 1
-            name = f"{wanted or 'value'}_{count}"
-        self._names.add(name)
-        return name
+        """*wanted*, or *wanted* with a number appended if a value has it; reserves it."""
+        return _reserve(wanted or "value", self._names)
+
+    def unique_node_name(self, wanted: str) -> str:
+        """The same among the names of nodes."""
+        return _reserve(wanted or "node", self._node_names)
 
     def input(self, name: str, dtype: DType, shape: Iterable[int]) -> Value:
         """Append a network input."""
@@ -170,13 +192,13 @@ class Graph:
         """Append a node; result types come from the operator's shape rule.
 
         Args:
-            name: node name; default: the operator's name with a number.
+            name: wanted node name; default: the operator's name. Made unique with a number.
             outputs: wanted names of the results; default: the node's name.
 
         Raises:
             ModelError: the shape rule refuses; the message names the node.
         """
-        label = name or self.unique_name(op.name)
+        label = self.unique_node_name(name or op.name)
         types = infer_types(op, inputs, source or label)
         wanted = list(outputs) + [""] * (len(types) - len(outputs))
         values = [
@@ -267,6 +289,47 @@ class Graph:
         return f"Graph({self.name}: {len(self.nodes)} nodes)"
 
 
+def _reserve(wanted: str, taken: set[str]) -> str:
+    name, count = wanted, 0
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    taken.add(name)
+    return name
+
+
+@functools.cache
+def attribute_kinds(op: type[Op]) -> dict[str, object]:
+    """Attribute name → declared type, in declaration order."""
+    hints = get_type_hints(op)
+    return {f.name: hints[f.name] for f in dataclasses.fields(op)}  # type: ignore[arg-type]
+
+
+@functools.cache
+def operand_parameters(op: type[Op]) -> tuple[inspect.Parameter, ...]:
+    """The operands as ``infer`` declares them."""
+    return tuple(inspect.signature(op.infer).parameters.values())[1:]
+
+
+def check_operands(op: Op, given: Sequence[object | None]) -> None:
+    """Refuse too few, too many, or absent operands.
+
+    Raises:
+        ModelError: says which operands the operator takes.
+    """
+    parameters = operand_parameters(type(op))
+    if parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL:
+        if not given or None in given:
+            raise ModelError(f"{op.name} takes one operand or more, none may be absent")
+        return
+    needed = [p.name for p in parameters if p.default is p.empty]
+    absent = [name for name, value in zip(needed, given, strict=False) if value is None]
+    if absent or not len(needed) <= len(given) <= len(parameters):
+        names = [p.name + ("" if p.name in needed else "?") for p in parameters]
+        got = f"{', '.join(absent)} is absent" if absent else f"{len(given)} given"
+        raise ModelError(f"{op.name} takes the operands {', '.join(names)}; {got}")
+
+
 def infer_types(op: Op, inputs: Sequence[Value | None], source: str) -> tuple[TensorType, ...]:
     """The operator's result types; a refusal names the node.
 
@@ -274,6 +337,7 @@ def infer_types(op: Op, inputs: Sequence[Value | None], source: str) -> tuple[Te
         ModelError: with the node's source in front of the operator's own message.
     """
     try:
+        check_operands(op, inputs)
         return op.infer(*(None if v is None else v.type for v in inputs))
     except ModelError as err:
         given = ", ".join("none" if v is None else str(v.type) for v in inputs)

@@ -1,0 +1,189 @@
+"""Operators on images: resampling, and the pieces of detectors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from nntc.core.dtype import DType
+from nntc.ir.graph import Op, TensorType
+from nntc.ir.ops._rules import (
+    FLOAT,
+    INDEX,
+    NUMBER,
+    need,
+    need_at_least,
+    need_length,
+    need_rank,
+    need_shape,
+    require,
+    same_dtype,
+)
+
+Coordinate = Literal[
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
+]
+NearestMode = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """y = x resampled to *sizes*; takes any number type.
+
+    Attributes, one entry per axis of x where they are tuples:
+        sizes: y's shape.
+        scales: output size / input size as the coordinates use it.
+        mode: nearest, linear (separable, so bilinear on two axes) or cubic.
+        coordinate: how a position in y maps to one in x (names of ONNX).
+        nearest_mode: rounding of the position in mode nearest.
+        cubic_a: the cubic's coefficient.
+        exclude_outside: taps outside x weigh nothing and the others are scaled to sum 1; else x's
+            edge is repeated.
+        extrapolation_value: result outside roi's image in tf_crop_and_resize.
+        roi: starts of all axes, then ends, in 0 ... 1; only for tf_crop_and_resize, else empty.
+        antialias: widen the linear or cubic kernel when an axis shrinks.
+    Axes whose scale is 1 and size unchanged are left alone (except by tf_crop_and_resize).
+    """
+
+    sizes: tuple[int, ...]
+    scales: tuple[float, ...]
+    mode: Literal["nearest", "linear", "cubic"] = "nearest"
+    coordinate: Coordinate = "half_pixel"
+    nearest_mode: NearestMode = "round_prefer_floor"
+    cubic_a: float = -0.75
+    exclude_outside: bool = False
+    extrapolation_value: float = 0.0
+    roi: tuple[float, ...] = ()
+    antialias: bool = False
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        need("x", x, NUMBER)
+        rank = need_rank("x", x, 1)
+        need_length(self.sizes, rank, "sizes")
+        need_length(self.scales, rank, "scales")
+        need_at_least(self.sizes, 0, "sizes")
+        require(
+            all(s > 0 and math.isfinite(s) for s in self.scales),
+            f"scales {self.scales} must be positive",
+        )
+        require(
+            all(size > 0 or out == 0 for size, out in zip(x.shape, self.sizes, strict=True)),
+            f"x {x.shape} is empty, it cannot grow to {self.sizes}",
+        )
+        if self.coordinate == "tf_crop_and_resize":
+            need_length(self.roi, 2 * rank, "roi")
+        else:
+            require(not self.roi, f"roi has no meaning with {self.coordinate}, leave it empty")
+        require(
+            not self.antialias or self.mode != "nearest", "antialias needs mode linear or cubic"
+        )
+        return (TensorType(x.dtype, self.sizes),)
+
+
+@dataclass(frozen=True)
+class GridSample(Op):
+    """y = x sampled at the positions of grid.
+
+    Operands: x [N, C, *in] with 2 or 3 spatial axes, grid [N, *out, 2 or 3] of the same float
+    type; the last axis holds x, y(, z) in -1 ... 1, the last spatial axis first. Result
+    [N, C, *out].
+    Attributes: mode nearest (halves to even), linear or cubic (2 axes only); padding: what lies
+    outside x; align_corners: -1 and 1 are the centres of the corner elements, else their outer
+    edges.
+    """
+
+    mode: Literal["nearest", "linear", "cubic"] = "linear"
+    padding: Literal["zeros", "border", "reflection"] = "zeros"
+    align_corners: bool = False
+
+    def infer(self, x: TensorType, grid: TensorType) -> tuple[TensorType, ...]:
+        spatial = need_rank("x", x, 4, 5) - 2
+        need("x", x, FLOAT)
+        need("grid", grid, FLOAT, spatial + 2)
+        same_dtype(x=x, grid=grid)
+        require(
+            grid.shape[0] == x.shape[0],
+            f"grid has {grid.shape[0]} batches, x has {x.shape[0]}",
+        )
+        require(grid.shape[-1] == spatial, f"grid's last axis is {grid.shape[-1]}, not {spatial}")
+        require(
+            self.mode != "cubic" or spatial == 2, f"mode cubic needs 2 spatial axes, not {spatial}"
+        )
+        require(min(x.shape[2:]) > 0, f"x {x.shape} is empty, there is nothing to sample")
+        return (TensorType(x.dtype, (*x.shape[:2], *grid.shape[1:-1])),)
+
+
+@dataclass(frozen=True)
+class RoiAlign(Op):
+    """y = x averaged (or its maximum) over the cells of boxes.
+
+    Operands: x [N, C, H, W], rois [R, 4] (x1, y1, x2, y2) of the same float type, batch_indices
+    [R], the image of each box. Result [R, C, output_height, output_width].
+    Attributes: sampling_ratio: bilinear samples per cell and axis, 0: as many as the cell is
+    pixels wide; spatial_scale: box coordinates to pixels of x; mode avg or max (max takes the
+    largest weighted corner of the samples, as ONNX Runtime does); coordinate half_pixel: boxes are
+    shifted by half a pixel; output_half_pixel: they are not, and are at least one pixel wide.
+    """
+
+    output_height: int = 1
+    output_width: int = 1
+    sampling_ratio: int = 0
+    spatial_scale: float = 1.0
+    mode: Literal["avg", "max"] = "avg"
+    coordinate: Literal["half_pixel", "output_half_pixel"] = "half_pixel"
+
+    def infer(
+        self, x: TensorType, rois: TensorType, batch_indices: TensorType
+    ) -> tuple[TensorType, ...]:
+        need("x", x, FLOAT, rank=4)
+        same_dtype(x=x, rois=rois)
+        need("rois", rois, FLOAT, rank=2)
+        need("batch_indices", batch_indices, INDEX, rank=1)
+        require(rois.shape[1] == 4, f"rois has rows of {rois.shape[1]} numbers, 4 are needed")
+        need_shape("batch_indices", batch_indices, rois.shape[:1], batch_indices.dtype)
+        out = (self.output_height, self.output_width)
+        need_at_least(out, 1, "output_height, output_width")
+        require(self.sampling_ratio >= 0, f"sampling_ratio is {self.sampling_ratio}, below 0")
+        return (TensorType(x.dtype, (rois.shape[0], x.shape[1], *out)),)
+
+
+@dataclass(frozen=True)
+class NonMaxSuppression(Op):
+    """Indices of the best boxes per batch and class, without those that overlap a better one.
+
+    Operands: boxes [B, N, 4], scores [B, C, N], float. Result (i64) [B*C*min(max_output, N), 3]:
+    rows (batch, class, box) as ONNX orders them (by batch, class, falling score, rising box),
+    then rows of -1 up to the static size.
+    Attributes: center_point_box: boxes are (x_centre, y_centre, width, height), else two opposite
+    corners (y1, x1, y2, x2); max_output: boxes per batch and class; iou: a box with a larger
+    intersection over union is dropped; score: boxes with at most this score are dropped, -inf
+    keeps all.
+    """
+
+    unbounded: ClassVar[tuple[str, ...]] = ("score",)
+
+    center_point_box: bool = False
+    max_output: int = 0
+    iou: float = 0.0
+    score: float = -math.inf
+
+    def infer(self, boxes: TensorType, scores: TensorType) -> tuple[TensorType, ...]:
+        need("boxes", boxes, FLOAT, rank=3)
+        need("scores", scores, FLOAT, rank=3)
+        same_dtype(boxes=boxes, scores=scores)
+        batches, classes, count = scores.shape
+        require(
+            boxes.shape == (batches, count, 4),
+            f"boxes are {boxes.shape}, scores of shape {scores.shape} need {(batches, count, 4)}",
+        )
+        require(self.max_output >= 0, f"max_output is {self.max_output}, below 0")
+        require(0 <= self.iou <= 1, f"iou is {self.iou}, it must lie in 0 ... 1")
+        rows = batches * classes * min(self.max_output, count)
+        return (TensorType(DType.I64, (rows, 3)),)
