@@ -18,6 +18,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nntc.core.errors import InstructionError
 from nntc.isa.chip import (
@@ -119,6 +120,8 @@ class Part:
     """One token ``key=text`` of a line; shown when a field of it has not its default value."""
 
     key: str
+    always: ClassVar[bool] = False
+    """Shown even if all its fields have default values."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -162,6 +165,12 @@ class Numbers(Part):
             field: codes[item] if item in codes else parse_integer(item)
             for field, item in zip(self.members, items, strict=True)
         }
+
+
+class Always(Numbers):
+    """Numbers that every line shows."""
+
+    always = True
 
 
 @dataclass(frozen=True)
@@ -307,8 +316,8 @@ def _operand(role: str, shape: str = "nchw", constant: bool = True, as_float: bo
 def _tiu_parts(as_float: bool, window: bool) -> tuple[Part, ...]:
     """Parts of a TIU line; in windowed forms operand 1 is a kernel whose size stands apart."""
     kernel = (
-        Numbers("k", ("opd1_h", "opd1_w"), "x"),
-        Numbers("s", ("res_op_y_str", "res_op_x_str")),
+        Always("k", ("opd1_h", "opd1_w"), "x"),
+        Always("s", ("res_op_y_str", "res_op_x_str")),
         Numbers("pad", _each("opd0_{}_pad", ("up", "dn", "lf", "rt"))),
         Numbers("dil", ("opd1_y_ins0", "opd1_x_ins0")),
         Numbers("ins", ("opd0_y_ins0", "opd0_x_ins0")),
@@ -328,6 +337,8 @@ def _tiu_parts(as_float: bool, window: bool) -> tuple[Part, ...]:
         Numbers("left_t", ("opt_left_tran",)),
         Numbers("rshift", ("opt_right_shift",)),
         Numbers("lshift", ("opt_left_shift",)),
+        Numbers("arith", ("opt_shift_typ",)),
+        Numbers("add_sign", ("opt_res_add_sign",)),
         Numbers("sign", _each("opt_{}_sign", _ROLES[1:])),
         Numbers("prec", _each("opt_{}_prec", _ROLES), names=_PREC_NAMES),
         Numbers("one_n", ("opd0_neq1", "opd1_neq1")),

@@ -37,7 +37,7 @@ class _Plan(NamedTuple):
     """What the lines of one form consist of."""
 
     defaults: dict[str, int]
-    parts: tuple[Part, ...]
+    parts: tuple[tuple[Part, tuple[str, ...]], ...]
     by_key: dict[str, Part]
     plain: tuple[str, ...]
     """Fields in no part and not shown as ``#number`` or ``<number``."""
@@ -48,9 +48,10 @@ def _plan(form: Form | None, engine: Engine) -> _Plan:
     names = LAYOUTS[engine].by_name
     defaults = dict.fromkeys(names, 0) | (form.written() if form else {})
     parts = parts_of(form)
+    fields = tuple((part, part.fields) for part in parts)
     shown = {f for part in parts for f in part.fields} | set(SYNC_FIELDS[engine])
     plain = tuple(name for name in names if name not in shown)
-    return _Plan(defaults, parts, {part.key: part for part in parts}, plain)
+    return _Plan(defaults, fields, {part.key: part for part in parts}, plain)
 
 
 def print_instruction(instruction: Instruction) -> str:
@@ -64,8 +65,8 @@ def print_instruction(instruction: Instruction) -> str:
         tokens.append(f"#{instruction.number}")
     if instruction.waits_for:
         tokens.append(f"<{_LETTER[_OTHER[engine]]}{instruction.waits_for}")
-    for part in plan.parts:
-        if any(values[f] != defaults[f] for f in part.fields):
+    for part, fields in plan.parts:
+        if part.always or any(values[f] != defaults[f] for f in fields):
             tokens.append(f"{part.key}={part.text(values, defaults)}")
     for name in plan.plain:
         value = values.get(name, 0)

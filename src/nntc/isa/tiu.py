@@ -1,7 +1,8 @@
 """Every TIU operation, declared once.
 
-Facts were measured on the chip maker's C-model (golden vectors in the tests); what a field does
-not influence is left out of a form's operands on purpose.
+Facts were measured on the chip maker's C-model (golden vectors in the tests); a field without
+influence is left out of a form's operands on purpose, and written as the maker's compilers write
+it, because hardware has seen no other value there.
 """
 
 from __future__ import annotations
@@ -9,15 +10,29 @@ from __future__ import annotations
 from nntc.isa.chip import Engine, Prec
 from nntc.isa.forms import Form, FormTable
 
-_F32 = {
-    "opt_res0_prec": Prec.FP32,
-    "opt_opd0_prec": Prec.FP32,
-    "opt_opd1_prec": Prec.FP32,
-    "opt_opd2_prec": Prec.FP32,
+_ROLES = ("res0", "opd0", "opd1", "opd2")
+_F32 = {f"opt_{role}_prec": int(Prec.FP32) for role in _ROLES} | {
+    "opt_relu": 1,
+    "opt_opd1_sign": 1,
+    "opt_opd2_sign": 1,
+    "short_opd2_str": 2,
 }
+_I32 = {**_F32, **{f"opt_{role}_prec": int(Prec.INT32) for role in _ROLES}}
 _INT8_RESULT = (int(Prec.INT8), int(Prec.INT16))
 _NOT_INT_RESULT = (2, 1, 4, 5, 6, 7)
-_HEAD = {"cmd_en": 1, "cmd_id_en": 1, "opt_shift_typ": 1, "tsk_lane_num": (1 << 64) - 1}
+_HEAD = {
+    "cmd_en": 1,
+    "cmd_id_en": 1,
+    "opt_shift_typ": 1,
+    "res_op_x_str": 1,
+    "res_op_y_str": 1,
+    "tsk_lane_num": (1 << 64) - 1,
+    **{f"{role}_{d}": 1 for role in ("opd0", "opd1") for d in "nchw"},
+    **{f"{role}_{d}_str": 1 for role in _ROLES for d in "nchw"},
+}
+"""Defaults of every form. Strides of 1 also keep operand 1 of ``ar`` from broadcasting: with code 0
+it would honour strides of 0."""
+
 _IDS = frozenset({"cmd_id_tpu", "cmd_id_gdma"})
 
 
@@ -74,10 +89,9 @@ def _tiu(
 def _convolutions() -> list[Form]:
     geometry = _dims("res0") | _dims("opd0", "chw") | _WINDOW | _INSERT | _ADDR3
     weights = _strides("opd1") | {"opt_opd1_const", "opt_kernel_rotate"} | _DILATE
-    base = {"tsk_opd_num": 2, "opd0_n": 1, "opd1_n": 1, "opd1_c": 1}
-    int8 = {**base, "opt_opd2_prec": int(Prec.INT16), "short_opd2_str": 1}
-    f32 = {**base, **_F32, "opt_opd1_sign": 1, "opt_opd2_sign": 1, "short_opd2_str": 2}
-    wino = {"opd1_h": 4, "opd1_w": 4, "res_op_x_str": 1, "res_op_y_str": 1, "short_opd1_str": 1}
+    int8 = {"tsk_opd_num": 2, "opt_opd2_prec": int(Prec.INT16), "short_opd2_str": 1}
+    f32 = {"tsk_opd_num": 2, **_F32}
+    wino = {"opd1_h": 4, "opd1_w": 4, "short_opd1_str": 1}
     wino_limits = {
         **_WINDOW_LIMITS,
         **dict.fromkeys(("opd1_h", "opd1_w"), (4, 4)),
@@ -118,7 +132,7 @@ def _convolutions() -> list[Form]:
         _tiu(
             "wino.i8",
             {"tsk_typ": (0,), "opt_winograd": (1,), "opt_res0_prec": _INT8_RESULT},
-            geometry | _strides("opd0") | _REQUANT,
+            geometry | _strides("opd0") | (_REQUANT - {"opt_opd1_sign"}),
             "Convolution 3x3 stride 1 by Winograd F(2x2,3x3), int8 in and out (prec 3 acts as 0); "
             "transformed weights are signed.",
             {**int8, **wino, "opt_opd1_sign": 1},
@@ -129,9 +143,8 @@ def _convolutions() -> list[Form]:
 
 def _pooling() -> list[Form]:
     geometry = _dims("res0") | _dims("opd0", "hw") | _WINDOW | _ADDR3
-    base = {"tsk_opd_num": 2, "opd0_n": 1, "opd0_c": 1, "opd1_n": 1, "opd1_c": 1}
-    f32 = {**base, **_F32, "opt_opd1_sign": 1, "opt_opd2_sign": 1, "short_opd2_str": 2}
-    int8 = {**base, "opt_opd2_prec": int(Prec.INT16), "short_opd2_str": 2}
+    f32 = {"tsk_opd_num": 2, **_F32}
+    int8 = {"tsk_opd_num": 2, "opt_opd2_prec": int(Prec.INT16), "short_opd2_str": 2}
     maxima = tuple([4] + [k for k in range(32) if k not in (1, 4)])
     return [
         _tiu(
@@ -186,18 +199,7 @@ def _pooling() -> list[Form]:
 
 def _matmul() -> list[Form]:
     shape = _fields("opd0_n opd0_c opd0_w opd1_w res0_c res0_w opt_left_tran opt_opd0_const")
-    base = {
-        "tsk_opd_num": 2,
-        "res0_n": 1,
-        "res0_h": 1,
-        "opd0_h": 1,
-        "opd1_n": 1,
-        "opd1_c": 1,
-        "opd1_h": 1,
-        "res_op_x_str": 1,
-        "res_op_y_str": 1,
-        "short_opd2_str": 2,
-    }
+    base = {"tsk_opd_num": 2, "res0_n": 1, "res0_h": 1, "short_opd2_str": 2}
     limits = {"res0_c": (1, 4095), "res0_w": (1, 65535), "opd0_c": (1, 4095)}
     text = (
         "Matrix product R[M,N] = A[M,K]*B[K,N]; a row is cut into pieces of w columns, piece p in "
@@ -210,7 +212,7 @@ def _matmul() -> list[Form]:
             shape | _ADDR3 | {"opt_res_add"},
             text
             + " Even and odd k are two sums, added at the end, then bias, then the previous R.",
-            {**base, **_F32, "opt_opd1_sign": 1, "opt_opd2_sign": 1},
+            {**base, **_F32},
             limits,
         ),
         _tiu(
@@ -287,16 +289,18 @@ _FIX_MEANING = {
 
 
 def _arithmetic() -> list[Form]:
-    tensors = _dims("res0") | _strides("res0") | _strides("opd0") | _strides("opd1")
-    tensors |= _ADDR3 - {"tsk_opd_num"}
-    consts = _fields("opt_opd0_const opt_opd1_const")
     shifts = _fields(
         "res0_h_shift res0_w_shift opd0_h_shift opd0_w_shift opd1_h_shift opd1_w_shift"
     )
-    base = {k: 1 for d in "nchw" for k in (f"opd0_{d}", f"opd1_{d}")} | {
-        "tsk_opd_num": 2,
-        "short_opd2_str": 2,
-    }
+
+    def reads(name: str) -> frozenset[str]:
+        """The result, the operands that the operation reads, and their places."""
+        both = _dims("res0") | _strides("res0") | _strides("opd0")
+        both |= _fields("res0_addr opd0_addr opt_opd0_const")
+        if name != "copy":
+            both |= _strides("opd1") | _fields("opd1_addr opt_opd1_const")
+        return both | {"opd2_addr"} if name.startswith("select") else both
+
     forms: list[Form] = []
     for name, meaning in _F32_MEANING.items():
         copy = name == "copy"
@@ -305,38 +309,39 @@ def _arithmetic() -> list[Form]:
             _tiu(
                 f"ar.{name}.f32",
                 {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": precs},
-                tensors | consts | shifts,
+                reads(name) | shifts,
                 f"Element-wise fp32: {meaning}.",
-                {**base, **_F32, "opt_opd0_sign": 1, "opt_opd1_sign": 1},
+                {**_F32, "tsk_opd_num": 1 if copy else 2, "opt_shift_typ": 0},
             )
         )
     for name, meaning in _I32_MEANING.items():
-        i32 = int(Prec.INT32)
         forms.append(
             _tiu(
                 f"ar.{name}.i32",
-                {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": (i32,)},
-                tensors | consts | shifts | {"opt_shift_typ"},
+                {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": (int(Prec.INT32),)},
+                reads(name) | shifts | {"opt_shift_typ"},
                 f"Element-wise int32: {meaning}.",
-                {**base, "opt_res0_prec": i32, "opt_opd1_prec": i32, "opt_opd2_prec": i32},
+                {**_I32, "tsk_opd_num": 1 if name == "copy" else 2},
             )
         )
-    fix_operands = (
-        tensors
-        | consts
-        | _fields(
-            "opd0_neq1 opd1_neq1 opt_right_shift opt_left_shift opt_opd0_sign opt_opd1_sign "
-            "opt_res0_prec opt_opd1_prec opt_shift_typ"
-        )
+    fix_operands = _fields(
+        "opd0_neq1 opd1_neq1 opt_right_shift opt_left_shift opt_opd0_sign opt_opd1_sign "
+        "opt_res0_prec opt_opd1_prec opt_shift_typ"
     )
+    fix_defaults = {
+        "tsk_opd_num": 2,
+        "opt_opd2_prec": int(Prec.FP32),
+        "opt_opd2_sign": 1,
+        "short_opd2_str": 2,
+    }
     for name, meaning in _FIX_MEANING.items():
         forms.append(
             _tiu(
                 f"ar.{name}.fix",
                 {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": _INT8_RESULT},
-                fix_operands | {"opt_opd0_prec"},
+                reads(name) | fix_operands,
                 f"Element-wise int8 (4N) and int16 (2N): {meaning}.",
-                base,
+                {**fix_defaults, "opt_res_add_sign": 1} if name == "mac" else fix_defaults,
             )
         )
     return forms
@@ -345,7 +350,7 @@ def _arithmetic() -> list[Form]:
 def _special() -> list[Form]:
     two = _dims("res0") | _fields("res0_addr opd0_addr opd1_addr opt_opd0_const opt_opd1_const")
     one = _dims("res0") | _fields("res0_addr opd0_addr")
-    base = {**_F32, "opt_opd0_sign": 1, "opt_opd1_sign": 1, "tsk_opd_num": 2, "short_opd2_str": 2}
+    base = {**_F32, "tsk_opd_num": 2}
     forms: list[Form] = []
     for name in ("mul", "add", "sub", "div"):
         forms.append(
@@ -366,6 +371,7 @@ def _special() -> list[Form]:
         "norm_b": "the power of two of norm_a with the sign of x",
         "rsqrt": "1/sqrt(x) by 0x5f3759df and three Newton steps",
     }
+    integers = ("f32_to_i32", "norm_a")
     for name, meaning in sfu.items():
         extra = _fields("opd1_addr opd1_n") if name == "taylor" else frozenset[str]()
         limits = {**_RESULT_LIMITS, "opd1_n": (1, 64)} if name == "taylor" else None
@@ -375,7 +381,7 @@ def _special() -> list[Form]:
                 {"tsk_typ": (9,), "tsk_eu_typ": (EU[name],)},
                 one | extra,
                 f"Special function on an aligned fp32 tensor: {meaning}.",
-                {**base, "tsk_opd_num": 1},
+                {**base, **({"opt_res0_prec": int(Prec.INT32)} if name in integers else {})},
                 limits,
             )
         )
@@ -412,9 +418,9 @@ def _special() -> list[Form]:
             _tiu(
                 f"compare.{name}",
                 {"tsk_typ": (13,), "tsk_eu_typ": (EU[name],)},
-                two - {"opt_opd0_const"} | {"opt_opd0_const"} | extra,
+                two | extra,
                 f"Compare aligned fp32 tensors: {meaning}.",
-                {**base, "tsk_opd_num": 3},
+                {**base, "tsk_opd_num": 0},
             )
         )
     for suffix, codes, doc in (
@@ -427,12 +433,7 @@ def _special() -> list[Form]:
                 {"tsk_typ": (6,), "opt_opd0_prec": codes},
                 one | {"opd1_addr"},
                 f"32-bit words from a table at the L2 offset opd1_addr; {doc}.",
-                {
-                    **base,
-                    "opt_opd0_prec": codes[0],
-                    "opd1_h": 8,
-                    "opt_opd0_sign": 0,
-                },
+                {**base, "opt_opd0_prec": codes[0], "opd1_h": 8},
             )
         )
     vector = _fields("res0_c res0_w res0_addr opd0_c opd0_w opd1_w opd0_addr opd1_addr")
@@ -448,14 +449,13 @@ def _special() -> list[Form]:
             )
         )
     for name in ("and", "or", "xor"):
-        i32 = int(Prec.INT32)
         forms.append(
             _tiu(
                 f"vector.{name}.i32",
-                {"tsk_typ": (14,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": (i32,)},
+                {"tsk_typ": (14,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": (int(Prec.INT32),)},
                 vector,
                 f"Outer operation of two vectors, int32: {_I32_MEANING[name]}.",
-                {**base, "opt_res0_prec": i32, "opt_opd1_prec": i32, "opt_opd2_prec": i32},
+                {**_I32, "tsk_opd_num": 2},
             )
         )
     return forms
