@@ -6,9 +6,7 @@ Attributes are plain immutable Python values, so that operators compare, hash, p
 
 from __future__ import annotations
 
-import operator
-from numbers import Real
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
@@ -32,7 +30,7 @@ def describe(kind: object) -> str:
     )
 
 
-def normalise(kind: object, value: object, what: str) -> object:
+def normalise(kind: object, value: Any, what: str) -> object:
     """*value* as the declared *kind*: lists become tuples, NumPy numbers Python's.
 
     Args:
@@ -42,22 +40,27 @@ def normalise(kind: object, value: object, what: str) -> object:
         ModelError: the value is of another kind.
     """
     if get_origin(kind) is tuple:
-        if not isinstance(value, (tuple, list, np.ndarray)):
-            raise ModelError(f"{what} must be {describe(kind)}, not {value!r}")
-        item_kind = get_args(kind)[0]
-        items = tuple(normalise(item_kind, item, what) for item in value)
-        same = isinstance(value, tuple) and all(a is b for a, b in zip(items, value, strict=True))
-        return value if same else items
+        return _normalise_tuple(kind, value, what)
     if _is(kind, value):
         return value
-    if kind is int and isinstance(value, np.integer):
-        return operator.index(value)
-    if kind is float and isinstance(value, (Real, np.floating)) and not isinstance(value, bool):
-        return float(value)
+    plain: Any = value.item() if isinstance(value, np.generic) else value
+    if kind is float and type(plain) is int:
+        return float(plain)
     # ONNX and others write truth values as the integers 0 and 1.
-    if kind is bool and isinstance(value, (int, np.integer, np.bool_)) and value in (0, 1):
-        return bool(value)
+    if kind is bool and type(plain) is int and plain in (0, 1):
+        return bool(plain)
+    if _is(kind, plain):
+        return plain
     raise ModelError(f"{what} must be {describe(kind)}, not {value!r}")
+
+
+def _normalise_tuple(kind: object, value: Any, what: str) -> object:
+    if type(value) not in (tuple, list, np.ndarray):
+        raise ModelError(f"{what} must be {describe(kind)}, not {value!r}")
+    given: tuple[Any, ...] = tuple(value)
+    items = tuple(normalise(get_args(kind)[0], item, what) for item in given)
+    same = type(value) is tuple and all(a is b for a, b in zip(items, given, strict=True))
+    return given if same else items
 
 
 def _is(kind: object, value: object) -> bool:

@@ -73,6 +73,21 @@ def truncated_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return quotient + toward_zero.astype(quotient.dtype)
 
 
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """np.matmul; integers go through float64, for BLAS, where every partial sum stays exact."""
+    if a.dtype.kind == "f" or a.size == 0 or b.size == 0:
+        return np.matmul(a, b)
+    terms = a.shape[-1] * _largest(a) * _largest(b)
+    if terms >= 1 << 53:
+        return np.matmul(a, b)
+    exact = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    return exact.astype(np.int64).astype(a.dtype)
+
+
+def _largest(x: np.ndarray) -> int:
+    return max(abs(int(x.min())), abs(int(x.max())))
+
+
 def lowest(dtype: np.dtype[Any]) -> Any:
     """The neutral element of max: -inf, the least integer, or False."""
     if dtype.kind == "f":

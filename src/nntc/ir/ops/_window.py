@@ -7,11 +7,13 @@ matrix stays small whatever the size of the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from nntc.ir.ops._numeric import lowest, product
 from nntc.ir.ops._rules import need_at_least, need_length, require
 
 # Elements of the gathered matrix of one block: large enough for BLAS, small enough for the cache.
@@ -104,10 +106,156 @@ def check(
     need_at_least(strides, 1, "strides")
     need_at_least(dilations, 1, "dilations")
     need_at_least(pads, 0, "pads")
-    window = Window(size, kernel, strides, pads, dilations)
-    padded = [s + b + e for s, b, e in zip(size, window.begins, window.ends, strict=True)]
+    return Window(size, kernel, strides, pads, dilations)
+
+
+def need_fit(window: Window) -> None:
+    """At least one window lies within the padded input.
+
+    Raises:
+        ModelError: the dilated kernel is larger.
+    """
+    padded = [s + b + e for s, b, e in zip(window.size, window.begins, window.ends, strict=True)]
     require(
         all(p >= e for p, e in zip(padded, window.extents, strict=True)),
         f"windows of {tuple(window.extents)} do not fit in the padded size {tuple(padded)}",
     )
-    return window
+
+
+def convolve(x: np.ndarray, w: np.ndarray, window: Window, group: int) -> np.ndarray:
+    """x [N, C, *in] with w [M, C/group, *kernel] to [N, M, *out], zero padding."""
+    out = window.out()
+    y = np.empty((x.shape[0], w.shape[0], *out), x.dtype)
+    if y.size == 0 or w.size == 0:
+        y[...] = 0
+    elif _is_pointwise(window):
+        source = x.reshape(x.shape[0], group, x.shape[1] // group, -1)
+        y.reshape(x.shape[0], group, w.shape[0] // group, -1)[...] = product(
+            w.reshape(group, w.shape[0] // group, -1), source
+        )
+    else:
+        tile = _depthwise if w.shape[1] == 1 and group > 1 else _im2col
+        row = math.prod(out[1:]) * x.shape[1] * math.prod(window.kernel)
+        rows = max(1, _BLOCK // row)
+        for image, result in zip(_padded(x, window, 0, out), y, strict=True):
+            views = _taps(image, window, out)
+            for first in range(0, out[0], rows):
+                last = min(first + rows, out[0])
+                block = views[(slice(None),) * (1 + len(out)) + (slice(first, last),)]
+                result[:, first:last] = tile(block, w, group)
+    return y
+
+
+def _is_pointwise(window: Window) -> bool:
+    return (
+        all(k == 1 for k in window.kernel)
+        and all(s == 1 for s in window.strides)
+        and not any(window.pads)
+    )
+
+
+def _im2col(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
+    """Windows [C, *kernel, *rows] with w to [M, *rows]: one matrix product per group."""
+    rows = block.shape[w.ndim - 1 :]
+    matrix = block.reshape(group, -1, math.prod(rows))
+    return product(w.reshape(group, w.shape[0] // group, -1), matrix).reshape(-1, *rows)
+
+
+def _depthwise(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
+    """The same for one input channel per group: the sum over taps needs no matrix."""
+    spatial = w.ndim - 2
+    rows = block.shape[1 + spatial :]
+    y = np.zeros((group, w.shape[0] // group, *rows), block.dtype)
+    term = np.empty_like(y)
+    weights = w.reshape(group, -1, *w.shape[2:])
+    for tap in np.ndindex(*w.shape[2:]):
+        factor = weights[(..., *tap)].reshape(group, -1, *(1,) * spatial)
+        np.multiply(block[(slice(None), *tap)][:, None], factor, out=term)
+        y += term
+    return y.reshape(-1, *rows)
+
+
+def convolve_transposed(
+    x: np.ndarray, w: np.ndarray, window: Window, group: int, out: Sequence[int]
+) -> np.ndarray:
+    """x [N, C, *in] with w [C, M/group, *kernel] to [N, M, *out], one product per kernel tap."""
+    batch, channels = x.shape[:2]
+    depth = w.shape[1]
+    full = [o + b + e for o, b, e in zip(out, window.begins, window.ends, strict=True)]
+    y = np.zeros((batch, group, depth, *full), x.dtype)
+    source = x.reshape(batch, group, channels // group, -1)
+    for tap in np.ndindex(*window.kernel):
+        weights = w[(..., *tap)].reshape(group, -1, depth).swapaxes(1, 2)
+        part = product(weights, source).reshape(batch, group, depth, *x.shape[2:])
+        place = tuple(
+            slice(t * d, t * d + s * (n - 1) + 1, s)
+            for t, d, s, n in zip(tap, window.dilations, window.strides, x.shape[2:], strict=True)
+        )
+        y[(..., *place)] += part
+    crop = tuple(slice(b, b + o) for b, o in zip(window.begins, out, strict=True))
+    return y.reshape(batch, -1, *full)[(..., *crop)]
+
+
+def pool_max(x: np.ndarray, window: Window, ceil_mode: bool) -> np.ndarray:
+    """Maximum of each window of x [N, C, *in]."""
+    return _pool(x, window, ceil_mode, np.maximum, lowest(x.dtype))
+
+
+def pool_sum(x: np.ndarray, window: Window, ceil_mode: bool) -> np.ndarray:
+    """Sum of each window of x [N, C, *in]."""
+    return _pool(x, window, ceil_mode, np.add, 0)
+
+
+def _pool(
+    x: np.ndarray, window: Window, ceil_mode: bool, combine: np.ufunc, neutral: object
+) -> np.ndarray:
+    """One axis after another: k1 + k2 steps instead of k1 * k2."""
+    out = window.out(ceil_mode)
+    y = _padded(x, window, neutral, out)
+    for axis, (count, stride, dilation, kernel) in enumerate(
+        zip(out, window.strides, window.dilations, window.kernel, strict=True), start=2
+    ):
+        span = (count - 1) * stride + 1
+        steps = [
+            y[(slice(None),) * axis + (slice(k * dilation, k * dilation + span, stride),)]
+            for k in range(kernel)
+        ]
+        y = steps[0].copy()
+        for step in steps[1:]:
+            combine(y, step, out=y)
+    return y
+
+
+def _padded(x: np.ndarray, window: Window, value: object, out: Sequence[int]) -> np.ndarray:
+    """x [N, C, *in] with its padding, cut or grown to what the *out* windows read."""
+    sizes = [
+        (count - 1) * stride + extent
+        for count, stride, extent in zip(out, window.strides, window.extents, strict=True)
+    ]
+    if not any(window.begins) and all(a <= b for a, b in zip(sizes, x.shape[2:], strict=True)):
+        return x
+    y = np.full((*x.shape[:2], *sizes), value, x.dtype)
+    inner = [
+        slice(begin, begin + size) for begin, size in zip(window.begins, x.shape[2:], strict=True)
+    ]
+    room = tuple(
+        slice(0, max(0, min(size, target - begin)))
+        for begin, size, target in zip(window.begins, x.shape[2:], sizes, strict=True)
+    )
+    y[(..., *inner)] = x[(..., *room)]
+    return y
+
+
+def _taps(image: np.ndarray, window: Window, out: Sequence[int]) -> np.ndarray:
+    """View of the padded image [C, *size] as [C, *kernel, *out]."""
+    steps = image.strides[1:]
+    return np.lib.stride_tricks.as_strided(
+        image,
+        (image.shape[0], *window.kernel, *out),
+        (
+            image.strides[0],
+            *(s * d for s, d in zip(steps, window.dilations, strict=True)),
+            *(s * n for s, n in zip(steps, window.strides, strict=True)),
+        ),
+        writeable=False,
+    )

@@ -6,7 +6,7 @@ Indices are i32 or i64; negative ones count from the end. An index outside its a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -182,7 +182,7 @@ def _need_combinable(x: TensorType, reduction: str) -> None:
 
 
 def _element_index(indices: np.ndarray, axis: int, size: int) -> tuple[np.ndarray, ...]:
-    grid = list(np.indices(indices.shape, sparse=True))
+    grid: list[Any] = list(np.indices(indices.shape, sparse=True))
     grid[axis] = positions(indices, size)
     return tuple(grid)
 

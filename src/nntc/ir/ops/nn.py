@@ -12,7 +12,7 @@ import numpy as np
 
 from nntc.ir.graph import Op, TensorType
 from nntc.ir.ops import _window
-from nntc.ir.ops._numeric import as_type, ieee, working
+from nntc.ir.ops._numeric import as_type, ieee, product, working
 from nntc.ir.ops._rules import (
     FLOAT,
     NUMBER,
@@ -50,6 +50,7 @@ class Conv(Op):
         need("w", w, NUMBER, spatial + 2)
         dtype = same_dtype(x=x, w=w, b=b)
         window = _window.check(x.shape[2:], w.shape[2:], self.strides, self.pads, self.dilations)
+        _window.need_fit(window)
         _check_group(self.group, x.shape[1], w.shape[0], "w's output channels")
         require(
             w.shape[1] * self.group == x.shape[1],
@@ -102,6 +103,7 @@ class ConvTranspose(Op):
         channels = w.shape[1] * self.group
         if b is not None:
             need_shape("b", b, (channels,), dtype)
+        require(min(x.shape[2:]) > 0, f"x {x.shape} is empty")
         out = window.transposed_out(self.output_padding)
         require(min(out) > 0, f"the result would have the spatial shape {out}")
         return (TensorType(dtype, (x.shape[0], channels, *out)),)
@@ -143,8 +145,8 @@ class MatMul(Op):
         dtype = same_dtype(a=a, b=b, bias=bias)
         left = _matrix("a", a.shape, self.transpose_a)
         right = _matrix("b", b.shape, self.transpose_b)
-        inner_right = right[-2] if len(right) > 1 else right[0]
-        require(left[-1] == inner_right, f"a has {left[-1]} columns, b has {inner_right} rows")
+        rows = right[-2:][0]
+        require(left[-1] == rows, f"a has {left[-1]} columns, b has {rows} rows")
         shape = (*broadcast(left[:-2], right[:-2]), *left[-2:-1], *right[1:][-1:])
         if bias is not None:
             broadcast_to("bias", bias.shape, shape)
@@ -156,7 +158,7 @@ class MatMul(Op):
     ) -> tuple[np.ndarray, ...]:
         left = working(np.swapaxes(a, -1, -2) if self.transpose_a else a)
         right = working(np.swapaxes(b, -1, -2) if self.transpose_b else b)
-        y = np.matmul(left, right)
+        y = product(left, right)
         return (as_type(y if bias is None else y + working(bias), a.dtype),)
 
 
@@ -253,6 +255,7 @@ def _pooled(op: _Pool, x: TensorType) -> TensorType:
     spatial = need_rank("x", x, 3, 5) - 2
     need_length(op.kernel, spatial, "kernel")
     window = _window.check(x.shape[2:], op.kernel, op.strides, op.pads, op.dilations)
+    _window.need_fit(window)
     for axis, (begin, end, extent) in enumerate(
         zip(window.begins, window.ends, window.extents, strict=True)
     ):

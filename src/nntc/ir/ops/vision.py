@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from nntc.core.dtype import DType
 from nntc.ir.graph import Op, TensorType
+from nntc.ir.ops import _detect, _resample
+from nntc.ir.ops._numeric import as_type, ieee, working
 from nntc.ir.ops._rules import (
     FLOAT,
     INDEX,
@@ -86,6 +90,38 @@ class Resize(Op):
         )
         return (TensorType(x.dtype, self.sizes),)
 
+    @ieee
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        y = x if self.mode == "nearest" else working(x)
+        outside = np.zeros(self.sizes, bool)
+        cropping = self.coordinate == "tf_crop_and_resize"
+        for axis, (size, out, scale) in enumerate(
+            zip(x.shape, self.sizes, self.scales, strict=True)
+        ):
+            if (size == out and scale == 1 and not cropping) or out == 0:
+                continue
+            roi = (self.roi[axis], self.roi[axis + x.ndim]) if cropping else (0.0, 1.0)
+            at = _resample.source_positions(size, out, scale, self.coordinate, roi)
+            if cropping:
+                beyond = (at < 0) | (at > size - 1)
+                outside |= beyond.reshape(-1, *(1,) * (x.ndim - axis - 1))
+            if self.mode == "nearest":
+                y = y.take(_resample.nearest(at, size, self.nearest_mode), axis)
+            else:
+                y = _resample.blend(y, axis, self._taps(at, size, scale))
+        if cropping:
+            y = np.where(outside, self.extrapolation_value, y)
+        return (as_type(y, x.dtype).reshape(self.sizes),)
+
+    def _taps(self, at: np.ndarray, size: int, scale: float) -> _resample.Taps:
+        return _resample.taps(
+            at,
+            size,
+            cubic_a=self.cubic_a if self.mode == "cubic" else None,
+            shrink=min(scale, 1.0) if self.antialias else 1.0,
+            exclude_outside=self.exclude_outside,
+        )
+
 
 @dataclass(frozen=True)
 class GridSample(Op):
@@ -118,6 +154,11 @@ class GridSample(Op):
         )
         require(min(x.shape[2:]) > 0, f"x {x.shape} is empty, there is nothing to sample")
         return (TensorType(x.dtype, (*x.shape[:2], *grid.shape[1:-1])),)
+
+    @ieee
+    def compute(self, x: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, ...]:
+        y = _resample.sample(working(x), working(grid), self.mode, self.padding, self.align_corners)
+        return (as_type(y, x.dtype),)
 
 
 @dataclass(frozen=True)
@@ -153,6 +194,24 @@ class RoiAlign(Op):
         require(self.sampling_ratio >= 0, f"sampling_ratio is {self.sampling_ratio}, below 0")
         return (TensorType(x.dtype, (rois.shape[0], x.shape[1], *out)),)
 
+    @ieee
+    def compute(
+        self, x: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        images = _detect.image_numbers(batch_indices, len(x))
+        out = (self.output_height, self.output_width)
+        y = np.zeros((len(rois), x.shape[1], *out), x.dtype)
+        shift = 0.5 if self.coordinate == "half_pixel" else 0.0
+        corners = working(rois) * self.spatial_scale - shift
+        for number, (x1, y1, x2, y2) in enumerate(corners.tolist()):
+            height, width = y2 - y1, x2 - x1
+            if self.coordinate == "output_half_pixel":
+                height, width = max(height, 1.0), max(width, 1.0)
+            rows = _detect.cells(y1, height, out[0], self.sampling_ratio)
+            columns = _detect.cells(x1, width, out[1], self.sampling_ratio)
+            y[number] = _detect.align(working(x[images[number]]), rows, columns, self.mode)
+        return (y,)
+
 
 @dataclass(frozen=True)
 class NonMaxSuppression(Op):
@@ -187,3 +246,18 @@ class NonMaxSuppression(Op):
         require(0 <= self.iou <= 1, f"iou is {self.iou}, it must lie in 0 ... 1")
         rows = batches * classes * min(self.max_output, count)
         return (TensorType(DType.I64, (rows, 3)),)
+
+    @ieee
+    def compute(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, ...]:
+        batches, classes, count = scores.shape
+        limit = min(self.max_output, count)
+        y = np.full((batches * classes * limit, 3), -1, np.int64)
+        used = 0
+        for batch in range(batches):
+            corners = _detect.corners(working(boxes[batch]), self.center_point_box)
+            for kind in range(classes):
+                kept = _detect.suppress(corners, scores[batch, kind], limit, self.iou, self.score)
+                for box in kept:
+                    y[used] = batch, kind, box
+                    used += 1
+        return (y,)
