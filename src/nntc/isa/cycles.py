@@ -303,6 +303,7 @@ RULES: tuple[Rule, ...] = (
             *(f"ar.{name}.f32" for name in _F32_PLAIN),
             *(f"ar.{name}.i32" for name in ("and", "or", "xor", "shift", "copy")),
         ),
+        # The maker's function answers 1 for a copy; 2 is the cautious figure.
         f"2 * {_TILES_TEXT}",
         _per_tile(2),
     ),
