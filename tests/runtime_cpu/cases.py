@@ -1,0 +1,10 @@
+"""All random case makers; importing a family registers its makers."""
+
+from __future__ import annotations
+
+from tests.runtime_cpu import cases_indexing, cases_sorting
+from tests.runtime_cpu.case import MAKERS
+
+FAMILIES = (cases_indexing, cases_sorting)
+
+__all__ = ["FAMILIES", "MAKERS"]
