@@ -1,0 +1,139 @@
+"""Compile a trained model into a BModel for the BM1684.
+
+examples:
+  nntc compile model.onnx -o model.bmodel
+  nntc compile model.onnx --shapes [1,3,224,224] -o model.bmodel
+  nntc compile two_inputs.onnx --shapes "[1,3,64,64],[1,10]" -o two.bmodel
+  nntc compile two_inputs.onnx --shapes image=1x3x64x64 --shapes ids=1x10 -o two.bmodel
+  nntc compile model.onnx --output_names features -o backbone.bmodel
+  nntc compile model.onnx --cmp -o model.bmodel
+
+--shapes fixes the dimensions that the model leaves open; shapes are in the order of the model's
+inputs, or by name. --cmp runs every operator of the model in NumPy (and the whole in ONNX Runtime
+if that is installed) and on the simulated chip, and names the first value that differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+HELP = "model file → BModel"
+
+if TYPE_CHECKING:
+    from nntc.api import CompileResult
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that reads a model."""
+    parser.add_argument("model", metavar="MODEL", help="model file (.onnx)")
+    parser.add_argument(
+        "--shapes",
+        action="append",
+        default=[],
+        metavar="SHAPES",
+        help="input shapes: [1,3,224,224], [[1,3],[5]], [1,3],[5] or name=1x3x224x224",
+    )
+    for kind in ("input", "output"):
+        parser.add_argument(
+            f"--{kind}_names",
+            f"--{kind}-names",
+            dest=f"{kind}_names",
+            metavar="A,B",
+            help=f"cut the model: these tensors become its {kind}s",
+        )
+
+
+def model_arguments(args: argparse.Namespace) -> dict[str, object]:
+    """Keyword arguments for :func:`nntc.api.load` from the options."""
+    from nntc.cli.options import parse_names, parse_shapes
+
+    return {
+        "shapes": parse_shapes(args.shapes) or None,
+        "input_names": parse_names(args.input_names),
+        "output_names": parse_names(args.output_names),
+    }
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_model_options(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.bmodel", help="result; default: MODEL's name with .bmodel"
+    )
+    parser.add_argument(
+        "--net_name",
+        "--net-name",
+        dest="net_name",
+        metavar="NAME",
+        help="name of the net in the BModel; default: MODEL's name",
+    )
+    parser.add_argument(
+        "--opt", type=int, choices=(0, 1, 2), default=2, help="optimisation level (default: 2)"
+    )
+    parser.add_argument(
+        "--cmp", action="store_true", help="compare every operator with the simulated chip"
+    )
+    parser.add_argument(
+        "--input", metavar="IN.npz", help="with --cmp: compare on this input, not on random numbers"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="with --cmp: seed of the random input (default: 0)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only problems")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from nntc import api
+    from nntc.cli import console
+    from nntc.core.errors import UserError
+
+    if args.input and not args.cmp:
+        raise UserError("--input is used only together with --cmp")
+    output = args.output or f"{Path(args.model).stem}.bmodel"
+    with console.progress(args.quiet) as progress:
+        result = api.compile(
+            args.model,
+            output,
+            **model_arguments(args),  # type: ignore[arg-type]
+            net_name=args.net_name,
+            opt=args.opt,
+            keep_values=args.cmp,
+            progress=progress,
+        )
+        if args.cmp:
+            from nntc.report.compare import compare, random_inputs
+            from nntc.runtime.arrays import load_inputs
+
+            inputs = (
+                load_inputs(args.input) if args.input else random_inputs(result.graph, args.seed)
+            )
+            comparison = compare(result, inputs, progress=progress)
+    if not args.quiet:
+        summary(result, output)
+    if args.cmp:
+        print(comparison.text())
+        return 0 if comparison.passed else 2
+    return 0
+
+
+def summary(result: CompileResult, output: str) -> None:
+    """The closing table of a compilation."""
+    from nntc.cli.console import human_bytes, human_seconds, table
+
+    stage = result.model.nets[0].stages[0]
+    groups = [group for subnet in stage.subnets for group in subnet.groups]
+    on_cpu = sum(subnet.cpu is not None for subnet in stage.subnets)
+    rows: list[tuple[str, object]] = [
+        ("net", result.model.nets[0].name),
+        ("nodes", len(result.graph.nodes)),
+        ("subnets", f"{len(stage.subnets)} ({on_cpu} on the CPU)"),
+        ("TIU instructions", sum(len(group.tiu) for group in groups) // 128),
+        ("GDMA instructions", sum(len(group.gdma) for group in groups) // 128),
+        ("weights", human_bytes(len(stage.coeff.data) if stage.coeff else 0)),
+        ("working memory", human_bytes(stage.ctx_size)),
+    ]
+    if result.seconds:
+        rows.append(("estimated time", human_seconds(result.seconds)))
+    rows.append(("file", f"{output} ({human_bytes(Path(output).stat().st_size)})"))
+    table(rows)

@@ -1,0 +1,112 @@
+"""What commands print: tables on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import unicodedata
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from nntc.cli.main import printable
+
+if TYPE_CHECKING:
+    from nntc.api import Progress
+
+
+def width(text: str) -> int:
+    """Columns of *text* in a terminal: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: str = "") -> None:
+    """Print rows in aligned columns.
+
+    Args:
+        right: one character for each column, ``r`` for right-aligned.
+    """
+    lines = [[printable(str(cell)) for cell in row] for row in rows]
+    if header:
+        lines.insert(0, list(header))
+    if not lines:
+        return
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    for number, line in enumerate(lines):
+        cells = []
+        for index, (cell, size) in enumerate(zip(line, widths, strict=True)):
+            gap = " " * (size - width(cell))
+            cells.append(gap + cell if right[index : index + 1] == "r" else cell + gap)
+        print("  ".join(cells).rstrip())
+        if header and number == 0:
+            print("  ".join("-" * size for size in widths))
+
+
+def human_bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+@contextlib.contextmanager
+def progress(quiet: bool = False) -> Generator[Progress, None, None]:
+    """A progress function for :mod:`nntc.api`: a bar on a terminal, one line a stage elsewhere."""
+    if quiet:
+        yield lambda stage, done, total: None
+    elif sys.stderr.isatty():
+        with _bars() as update:
+            yield update
+    else:
+        lines = _Lines()
+        yield lines.update
+        lines.close()
+
+
+class _Lines:
+    """One line when a stage ends, with its time."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.started = time.perf_counter()
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage:
+            self.close()
+            self.stage, self.started = stage, time.perf_counter()
+
+    def close(self) -> None:
+        if self.stage:
+            elapsed = time.perf_counter() - self.started
+            print(f"{printable(self.stage)}: {elapsed:.2f} s", file=sys.stderr, flush=True)
+        self.stage = ""
+
+
+@contextlib.contextmanager
+def _bars() -> Generator[Progress, None, None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        tasks = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[stage] = bars.add_task(printable(stage), total=total or None)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield update
