@@ -13,6 +13,7 @@ import numpy as np
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
 
+_NUMPY_SCALAR: Any = np.generic
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -43,7 +44,7 @@ def normalise(kind: object, value: Any, what: str) -> object:
         return _normalise_tuple(kind, value, what)
     if _is(kind, value):
         return value
-    plain: Any = value.item() if isinstance(value, np.generic) else value
+    plain = value.item() if isinstance(value, _NUMPY_SCALAR) else value
     if kind is float and type(plain) is int:
         return float(plain)
     # ONNX and others write truth values as the integers 0 and 1.

@@ -36,6 +36,15 @@ class TensorType:
             count *= dim
         return count
 
+    @staticmethod
+    def of(array: np.ndarray) -> TensorType:
+        """The type of an array.
+
+        Raises:
+            KeyError: NumPy type without an equivalent.
+        """
+        return TensorType(DType.of(array), array.shape)
+
     def __str__(self) -> str:
         return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
 
@@ -179,7 +188,7 @@ class Graph:
     def constant(self, data: np.ndarray, name: str = "const") -> Value:
         """A constant value; it belongs to no node."""
         array = np.asarray(data)
-        return Value(self.unique_name(name), TensorType(DType.of(array), array.shape), array)
+        return Value(self.unique_name(name), TensorType.of(array), array)
 
     def add(
         self,
