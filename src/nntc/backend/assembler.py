@@ -16,7 +16,7 @@ import numpy as np
 from nntc.backend.local import Local
 from nntc.backend.stream import Range, Stream
 from nntc.isa import Direction, Fmt, Form, form
-from nntc.isa.layout import Shape4, Strides, aligned_strides
+from nntc.isa.layout import Shape4, aligned_strides
 
 Scalar = float
 
@@ -221,9 +221,7 @@ class Assembler:
                 reads.append(seen.extent)
             else:
                 fields[f"opt_{role}_const"] = 1
-                fields[f"{role}_addr"] = (
-                    int(operand) & 0xFFFFFFFF if integer else f32_bits(operand)
-                )
+                fields[f"{role}_addr"] = int(operand) & 0xFFFFFFFF if integer else f32_bits(operand)
         if accumulate:
             reads.append(out.extent)
         self.stream.append(what.make(**fields), reads, [out.extent])
@@ -272,17 +270,11 @@ class Assembler:
         self, out: Local, a: Local | Scalar, b: Local | Scalar, value: float
     ) -> None:
         """``out = a > b ? value : 0`` with a constant value."""
-        self._arithmetic(
-            "ar.select_gt.f32", out, a, b, opd2_addr=f32_bits(value), opt_opd2_const=1
-        )
+        self._arithmetic("ar.select_gt.f32", out, a, b, opd2_addr=f32_bits(value), opt_opd2_const=1)
 
-    def select_equal(
-        self, out: Local, a: Local | Scalar, b: Local | Scalar, value: float
-    ) -> None:
+    def select_equal(self, out: Local, a: Local | Scalar, b: Local | Scalar, value: float) -> None:
         """``out = bits(a) == bits(b) ? value : 0`` with a constant value."""
-        self._arithmetic(
-            "ar.select_eq.f32", out, a, b, opd2_addr=f32_bits(value), opt_opd2_const=1
-        )
+        self._arithmetic("ar.select_eq.f32", out, a, b, opd2_addr=f32_bits(value), opt_opd2_const=1)
 
     def where_greater(
         self,

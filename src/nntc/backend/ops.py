@@ -107,3 +107,33 @@ class Bits(Op):
             result = (wide << left.astype(np.uint64)) >> right.astype(np.uint64)
             return (result.astype(np.uint32).view(np.int32),)
         return (BIT_OPERATIONS[self.fn](a, b),)
+
+
+@dataclass(frozen=True)
+class Widen(Op):
+    """An 8-bit network input as fp32."""
+
+    name = "Widen"
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.F32, x.shape),)
+
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (x.astype(np.float32),)
+
+
+@dataclass(frozen=True)
+class Narrow(Op):
+    """fp32 as an 8-bit network output, rounded half to even and saturated."""
+
+    name = "Narrow"
+    to: DType
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(self.to, x.shape),)
+
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.to is DType.BOOL:
+            return (x > 0.5,)
+        limits = np.iinfo(self.to.numpy)
+        return (np.clip(np.rint(x), limits.min, limits.max).astype(self.to.numpy),)

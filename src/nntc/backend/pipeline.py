@@ -23,7 +23,7 @@ from nntc.core.errors import UserError
 from nntc.isa.chip import LANE_BYTES
 
 
-class LocalMemoryFull(UserError):
+class LocalMemoryError(UserError):
     """A step does not fit; ``step`` is its index."""
 
     def __init__(self, step: int, message: str) -> None:
@@ -129,7 +129,7 @@ def run(steps: list[Step], assembler: Assembler) -> None:
     """Order, place and emit all steps.
 
     Raises:
-        LocalMemoryFull: one step alone needs more than local memory has.
+        LocalMemoryError: one step alone needs more than local memory has.
     """
     late: set[int] = set()
     while True:
@@ -142,10 +142,8 @@ def run(steps: list[Step], assembler: Assembler) -> None:
             break
         # Stop loading ahead around the place that is too full, then try again.
         relief = {stuck, stuck + 1} - late
-        if not relief or stuck + 1 >= len(steps) and stuck in late:
-            raise LocalMemoryFull(
-                stuck, f"{steps[stuck].label}: does not fit into local memory"
-            )
+        if not relief or (stuck + 1 >= len(steps) and stuck in late):
+            raise LocalMemoryError(stuck, f"{steps[stuck].label}: does not fit into local memory")
         late |= relief
     for index, emit in enumerate(schedule.actions):
         if index in schedule.breaks:

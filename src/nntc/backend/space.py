@@ -38,9 +38,7 @@ class Box(NamedTuple):
 
     def clip(self, shape: Sequence[int]) -> Box:
         """The part that a tensor of *shape* has: dimensions of size 1 are broadcast."""
-        n, c, h, w = (
-            (0, 1) if size == 1 else span for span, size in zip(self, shape, strict=True)
-        )
+        n, c, h, w = ((0, 1) if size == 1 else span for span, size in zip(self, shape, strict=True))
         return Box(n, c, h, w)
 
     def union(self, other: Box) -> Box:
@@ -262,9 +260,7 @@ def choose_space(
         for index, run in enumerate(runs):
             if run.first in kept:
                 continue
-            candidates += [
-                [*runs[:index], *pair, *runs[index + 1 :]] for pair in _splits(run)
-            ]
+            candidates += [[*runs[:index], *pair, *runs[index + 1 :]] for pair in _splits(run)]
     best: tuple[tuple[int, int, int], Space] | None = None
     for candidate in candidates:
         inner = candidate[-1]

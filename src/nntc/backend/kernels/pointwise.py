@@ -15,7 +15,7 @@ import numpy as np
 from nntc.backend.assembler import Assembler, Scalar
 from nntc.backend.kernels.functions import Tile
 from nntc.backend.local import Local
-from nntc.backend.ops import Bits, Compare, FloatToInt, IntToFloat, Select
+from nntc.backend.ops import Bits, Compare, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.ir import ops
 from nntc.ir.graph import Op, Value
 
@@ -353,6 +353,9 @@ def _emit(t: Tile, out: Local, op: Op, args: list[Any]) -> None:
             t.int_to_float(out, x)
         case FloatToInt():
             t.asm.to_int(out, x)
+        case Widen() | Narrow():
+            # The GDMA converts on the way from and to system memory.
+            t.asm.copy(out, x)
         case Bits():
             t.asm.integer(op.fn, out, x, args[1])
         case _:
@@ -378,6 +381,8 @@ _TYPES = (
     IntToFloat,
     FloatToInt,
     Bits,
+    Widen,
+    Narrow,
 )
 _BINARY = ("add", "sub", "mul", "div", "max", "min", "pow")
 

@@ -1,0 +1,193 @@
+"""From a graph to a BModel: the table of contents of the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nntc.backend import group as groups
+from nntc.backend import matmul, moves, pipeline
+from nntc.backend.assembler import Assembler
+from nntc.backend.grouping import Unit, form_units
+from nntc.backend.legalize import Legal, legalize
+from nntc.backend.memory import PAGE, Coefficients, Placement, allocate
+from nntc.backend.options import CompileOptions, CompileResult, Where
+from nntc.backend.plan import Step, Storage
+from nntc.backend.stream import Stream
+from nntc.bmodel import (
+    CHIP,
+    BDataType,
+    BModel,
+    Coeff,
+    CommandGroup,
+    MemType,
+    Net,
+    Stage,
+    StoreMode,
+    SubNet,
+    SubNetMode,
+    Tensor,
+)
+from nntc.core.dtype import DType
+from nntc.core.errors import UnsupportedError
+from nntc.ir import ops
+from nntc.ir.graph import Graph, Value
+from nntc.isa.chip import CONTEXT_BASE
+from nntc.isa.layout import align_up
+
+Progress = Callable[[str, int, int], None]
+
+_TYPES = {
+    DType.F32: BDataType.FLOAT32,
+    DType.I32: BDataType.INT32,
+    DType.I8: BDataType.INT8,
+    DType.U8: BDataType.UINT8,
+    DType.BOOL: BDataType.UINT8,
+}
+
+
+def compile_graph(
+    graph: Graph, options: CompileOptions | None = None, progress: Progress | None = None
+) -> CompileResult:
+    """Compile a graph with static shapes for the BM1684.
+
+    Args:
+        progress: called with (stage, done, total).
+
+    Raises:
+        UnsupportedError: everything the chip cannot do, one line each.
+    """
+    chosen = options or CompileOptions()
+    report = progress or (lambda stage, done, total: None)
+    _check_interface(graph)
+    report("legalise", 0, 1)
+    legal = legalize(graph)
+    report("group", 0, 1)
+    units = form_units(legal.graph, separate=chosen.opt == 0)
+    coefficients = Coefficients()
+    placement = Placement(coefficients)
+    for value in (*legal.graph.inputs, *legal.graph.outputs):
+        placement.of(legal_root(value)).pinned = True
+    if chosen.keep_values:
+        _keep_values(units, legal)
+    steps = _plan(units, placement, report)
+    context = align_up(CONTEXT_BASE + coefficients.size, PAGE)
+    births = _lifetimes(steps, placement.storages, chosen.keep_values)
+    context_size = allocate(placement.storages, births, context)
+    report("schedule", 0, 1)
+    stream = Stream()
+    pipeline.run(steps, Assembler(stream))
+    report("encode", 0, 1)
+    commands = [CommandGroup(*g.encode()) for g in stream.finish()]
+    inputs = [
+        _tensor(v, w, placement, i)
+        for i, (v, w) in enumerate(zip(graph.inputs, legal.graph.inputs, strict=True))
+    ]
+    outputs = [
+        _tensor(v, w, placement, i)
+        for i, (v, w) in enumerate(zip(graph.outputs, legal.graph.outputs, strict=True))
+    ]
+    stage = Stage(
+        inputs=inputs,
+        outputs=outputs,
+        ctx_addr=context,
+        ctx_size=max(context_size, PAGE),
+        coeff=Coeff(CONTEXT_BASE, coefficients.blob()) if coefficients.size else None,
+        subnets=[SubNet(SubNetMode.TPU, groups=commands, inputs=inputs, outputs=outputs)],
+    )
+    model = BModel(CHIP, [Net(chosen.net_name or graph.name, [stage])])
+    tiu, gdma = stream.counts()
+    statistics = {
+        "units": len(units),
+        "steps": len(steps),
+        "tiu": tiu,
+        "gdma": gdma,
+        "coefficient_bytes": coefficients.size,
+        "context_bytes": context_size,
+    }
+    return CompileResult(model, _value_map(legal, placement, units), statistics)
+
+
+def _check_interface(graph: Graph) -> None:
+    names = [v.name for v in graph.outputs]
+    double = sorted({n for n in names if names.count(n) > 1})
+    if double:
+        raise UnsupportedError(f"outputs {', '.join(double)}: the same tensor is an output twice")
+    empty = [v for v in (*graph.inputs, *graph.outputs) if v.type.size == 0]
+    if empty:
+        raise UnsupportedError([f"{v.name}: {v.type} has no elements" for v in empty])
+
+
+def legal_root(value: Value) -> Value:
+    """The value whose memory a chain of reshapes shares."""
+    while value.producer is not None and isinstance(value.producer.op, ops.Reshape):
+        value = value.producer.operands[0]
+    return value
+
+
+def _keep_values(units: list[Unit], legal: Legal) -> None:
+    """Store what groups compute for values of the source graph."""
+    wanted = {id(legal_root(v)) for v in legal.values.values()}
+    for unit in units:
+        if unit.group is not None:
+            unit.group.outputs = [
+                k.out
+                for k in unit.group.kernels
+                if k.out in unit.group.outputs or id(k.out) in wanted
+            ]
+
+
+def _plan(units: list[Unit], placement: Placement, report: Progress) -> list[Step]:
+    steps: list[Step] = []
+    for index, unit in enumerate(units):
+        report("plan", index, len(units))
+        node = unit.nodes[0]
+        if unit.group is not None:
+            steps += groups.plan(unit.group, placement)
+        elif isinstance(node.op, ops.Reshape):
+            placement.alias(node.output, node.operands[0])
+        elif isinstance(node.op, ops.MatMul):
+            steps += matmul.plan(node, placement)
+        else:
+            steps += moves.plan(node, placement)
+    return steps
+
+
+def _lifetimes(steps: list[Step], storages: list[Storage], forever: bool) -> dict[Storage, int]:
+    """First write of every storage; its last use goes into ``dies``."""
+    births: dict[Storage, int] = {}
+    for index, step in enumerate(steps):
+        for transfer in (*step.loads, *step.stores):
+            for storage in (*transfer.reads, *transfer.writes):
+                births.setdefault(storage, index)
+                storage.dies = max(storage.dies, index)
+    for storage in storages:
+        births.setdefault(storage, 0)
+        storage.dies = max(storage.dies, 0)
+        storage.pinned |= forever
+    return births
+
+
+def _tensor(value: Value, legal: Value, placement: Placement, index: int) -> Tensor:
+    storage = placement.of(legal_root(legal))
+    return Tensor(
+        name=value.name,
+        dtype=_TYPES[legal.dtype],
+        shape=value.shape or (1,),
+        store_mode=StoreMode.N1,
+        device_addr=storage.address,
+        mem_type=MemType.TPU,
+        index=index,
+    )
+
+
+def _value_map(legal: Legal, placement: Placement, units: list[Unit]) -> dict[str, Where]:
+    """Values of the source graph that have a place in the context area."""
+    found: dict[str, Where] = {}
+    for name, value in legal.values.items():
+        root = legal_root(value)
+        if root.is_constant or not placement.known(root):
+            continue
+        storage = placement.of(root)
+        if storage.dies >= 0:
+            found[name] = Where(storage.address, value.dtype, value.shape)
+    return found

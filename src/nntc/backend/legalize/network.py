@@ -1,0 +1,428 @@
+"""Legal forms of convolutions, poolings and matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nntc.backend.kernels.window import MAX_FIELD
+from nntc.backend.legalize.builder import Builder
+from nntc.backend.legalize.registry import rewrites
+from nntc.core.errors import UnsupportedError
+from nntc.ir import ops
+from nntc.ir.graph import Node, Value
+from nntc.isa.layout import ceil_div
+
+
+def _reach(kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
+    return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+
+
+def _pad_spatial(b: Builder, x: Value, begins: Sequence[int], ends: Sequence[int]) -> Value:
+    return b.pad(x, (0, 0, *begins, 0, 0, *ends))
+
+
+@rewrites(ops.Conv)
+def conv(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.Conv)
+    x, w = b.f32(node.operands[0]), b.f32(node.operands[1])
+    bias = b.f32(node.operands[2]) if len(node.operands) > 2 else None
+    return convolve(b, x, w, bias, op)
+
+
+def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -> Value:
+    """A convolution whose fields fit the chip."""
+    spatial = len(x.shape) - 2
+    if spatial == 3:
+        return _conv3d(b, x, w, bias, op)
+    begins, ends = list(op.pads[:spatial]), list(op.pads[spatial:])
+    dilations, strides = list(op.dilations), list(op.strides)
+    kernel = w.shape[2:]
+    for i in range(spatial):
+        if dilations[i] > MAX_FIELD + 1:
+            w = _spread_kernel(b, w, i, dilations[i])
+            dilations[i] = 1
+    reach = _reach(w.shape[2:], dilations)
+    # Large pads do not fit their fields; pads beyond the kernel would make tiles without input.
+    if any(p > MAX_FIELD or p >= r for p, r in zip(begins + ends, reach * 2, strict=True)):
+        x = _pad_spatial(b, x, begins, ends)
+        begins, ends = [0] * spatial, [0] * spatial
+    if any(s > MAX_FIELD for s in strides):
+        if any(p for p in begins + ends):
+            x = _pad_spatial(b, x, begins, ends)
+            begins, ends = [0] * spatial, [0] * spatial
+        return _strided_patches(b, x, w, bias, strides, dilations, op.group, kernel)
+    made = ops.Conv(tuple(strides), (*begins, *ends), tuple(dilations), op.group)
+    return b(made, x, w, *([] if bias is None else [bias]))
+
+
+def _spread_kernel(b: Builder, w: Value, axis: int, dilation: int) -> Value:
+    if w.data is None:
+        raise UnsupportedError(
+            f"{b.node.source if b.node else 'Conv'}: dilation {dilation} is above "
+            f"{MAX_FIELD + 1} and the weights are computed at run time"
+        )
+    shape = list(w.shape)
+    shape[2 + axis] = (shape[2 + axis] - 1) * dilation + 1
+    spread = np.zeros(shape, np.float32)
+    index = [slice(None)] * len(shape)
+    index[2 + axis] = slice(None, None, dilation)
+    spread[tuple(index)] = w.data
+    return b.constant(spread, "spread")
+
+
+def _strided_patches(
+    b: Builder,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+    kernel: Sequence[int],
+) -> Value:
+    """Strides above the field's range: windows that do not overlap become channels."""
+    n, c = x.shape[:2]
+    spatial = len(strides)
+    reach = _reach(w.shape[2:], dilations)
+    out = [(size - r) // s + 1 for size, r, s in zip(x.shape[2:], reach, strides, strict=True)]
+    if any(r > s for r, s in zip(reach, strides, strict=True)) or any(d != 1 for d in dilations):
+        raise UnsupportedError(
+            f"{b.node.source if b.node else 'Conv'}: stride {tuple(strides)} is above {MAX_FIELD} "
+            f"and smaller than the dilated kernel {tuple(reach)}"
+        )
+    wanted = [o * s for o, s in zip(out, strides, strict=True)]
+    for i, size in enumerate(wanted):
+        have = x.shape[2 + i]
+        if size > have:
+            extra = [0] * spatial
+            extra[i] = size - have
+            x = _pad_spatial(b, x, [0] * spatial, extra)
+        x = b.slice(x, 2 + i, 0, size)
+    split: list[int] = [n, c]
+    for o, s in zip(out, strides, strict=True):
+        split += [o, s]
+    x = b.reshape(x, split)
+    # Only the first `kernel` of every `stride` elements meet the kernel.
+    for i, k in enumerate(kernel):
+        x = b.slice(x, 3 + 2 * i, 0, k)
+    inner = [3 + 2 * i for i in range(spatial)]
+    outer = [2 + 2 * i for i in range(spatial)]
+    x = b.transpose(x, [0, 1, *inner, *outer])
+    x = b.reshape(x, (n, c * math.prod(kernel), *out))
+    flat = b.reshape(w, (w.shape[0], w.shape[1] * math.prod(kernel), *(1,) * spatial))
+    if w.data is not None:
+        flat = b.constant(np.asarray(w.data).reshape(flat.shape), "patches")
+    ones = (1,) * spatial
+    made = ops.Conv(ones, (0,) * (2 * spatial), ones, group)
+    return b(made, x, flat, *([] if bias is None else [bias]))
+
+
+def _conv3d(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -> Value:
+    """A sum over the kernel's depth of two-dimensional convolutions, depth taken as batch."""
+    n, c = x.shape[:2]
+    x = b.pad(x, (0, 0, op.pads[0], 0, 0, 0, 0, op.pads[3], 0, 0))
+    depth = x.shape[2]
+    reach = (w.shape[2] - 1) * op.dilations[0] + 1
+    out_depth = (depth - reach) // op.strides[0] + 1
+    x = b.transpose(x, [0, 2, 1, 3, 4])
+    plane = ops.Conv(op.strides[1:], (*op.pads[1:3], *op.pads[4:6]), op.dilations[1:], op.group)
+    total: Value | None = None
+    for k in range(w.shape[2]):
+        start = k * op.dilations[0]
+        stop = start + (out_depth - 1) * op.strides[0] + 1
+        piece = b.slice(x, 1, start, stop, op.strides[0])
+        piece = b.reshape(piece, (n * out_depth, c, *piece.shape[3:]))
+        if w.data is not None:
+            kernel = b.constant(np.ascontiguousarray(w.data[:, :, k]), "plane")
+        else:
+            kernel = b.slice(w, 2, k, k + 1)
+            kernel = b.reshape(kernel, (*w.shape[:2], *w.shape[3:]))
+        y = convolve(b, piece, kernel, bias if k == 0 else None, plane)
+        total = y if total is None else b.add(total, y)
+    assert total is not None
+    y = b.reshape(total, (n, out_depth, *total.shape[1:]))
+    return b.transpose(y, [0, 2, 1, 3, 4])
+
+
+@rewrites(ops.ConvTranspose)
+def conv_transpose(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.ConvTranspose)
+    x, w = b.f32(node.operands[0]), b.f32(node.operands[1])
+    bias = b.f32(node.operands[2]) if len(node.operands) > 2 else None
+    spatial = len(x.shape) - 2
+    too_far = [s for s in op.strides if s > MAX_FIELD + 1] + [
+        d for d in op.dilations if d > MAX_FIELD + 1
+    ]
+    reach = _reach(w.shape[2:], op.dilations)
+    begins, ends = op.pads[:spatial], op.pads[spatial:]
+    pads = [r - 1 - p for r, p in zip(reach * 2, begins + ends, strict=True)]
+    pads = [p + (op.output_padding[i - spatial] if i >= spatial else 0) for i, p in enumerate(pads)]
+    if spatial == 3 or too_far or max(pads) > MAX_FIELD:
+        return _spread_input(b, x, w, bias, op)
+    return b(op, x, w, *([] if bias is None else [bias]))
+
+
+def _spread_input(
+    b: Builder, x: Value, w: Value, bias: Value | None, op: ops.ConvTranspose
+) -> Value:
+    """Zeros between the input elements by data movement, then an ordinary convolution."""
+    spatial = len(x.shape) - 2
+    for i, stride in enumerate(op.strides):
+        if stride == 1:
+            continue
+        axis = 2 + i
+        shape = x.shape
+        x = b.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+        pads = [0] * (2 * len(x.shape))
+        pads[len(x.shape) + axis + 1] = stride - 1
+        x = b.pad(x, pads)
+        x = b.reshape(x, (*shape[:axis], shape[axis] * stride, *shape[axis + 1 :]))
+        x = b.slice(x, axis, 0, (shape[axis] - 1) * stride + 1)
+    reach = _reach(w.shape[2:], op.dilations)
+    begins = [r - 1 - p for r, p in zip(reach, op.pads[:spatial], strict=True)]
+    ends = [
+        r - 1 - p + o for r, p, o in zip(reach, op.pads[spatial:], op.output_padding, strict=True)
+    ]
+    x = _pad_spatial(b, x, begins, ends)
+    weight = _transposed_weight(b, w, op.group)
+    made = ops.Conv((1,) * spatial, (0,) * (2 * spatial), op.dilations, op.group)
+    return convolve(b, x, weight, bias, made)
+
+
+def _transposed_weight(b: Builder, w: Value, group: int) -> Value:
+    """[C, M/group, ...] → [M, C/group, ...] with the kernel turned by 180 degrees."""
+    c, m = w.shape[:2]
+    spatial = w.shape[2:]
+    if w.data is not None:
+        data = np.asarray(w.data).reshape(group, c // group, m, *spatial).swapaxes(1, 2)
+        data = data.reshape(group * m, c // group, *spatial)
+        return b.constant(np.flip(data, tuple(range(2, data.ndim))).copy(), "turned")
+    rank = len(w.shape)
+    turned = b(
+        ops.Slice(
+            tuple(0 if a < 2 else w.shape[a] - 1 for a in range(rank)),
+            tuple(w.shape[a] if a < 2 else -w.shape[a] - 1 for a in range(rank)),
+            tuple(1 if a < 2 else -1 for a in range(rank)),
+        ),
+        w,
+    )
+    turned = b.reshape(turned, (group, c // group, m, *spatial))
+    turned = b.transpose(turned, [0, 2, 1, *range(3, 3 + len(spatial))])
+    return b.reshape(turned, (group * m, c // group, *spatial))
+
+
+def _explicit_pads(node: Node) -> tuple[list[int], list[int]]:
+    """Pads with which the window formula gives the output size exactly (ceil mode included)."""
+    op, x, y = node.op, node.operands[0], node.output
+    assert isinstance(op, (ops.MaxPool, ops.AveragePool, ops.LpPool))
+    spatial = len(op.kernel)
+    begins, ends = list(op.pads[:spatial]), list(op.pads[spatial:])
+    reach = _reach(op.kernel, op.dilations)
+    for i in range(spatial):
+        need = (y.shape[2 + i] - 1) * op.strides[i] + reach[i] - x.shape[2 + i] - begins[i]
+        ends[i] = max(ends[i], need) if op.ceil_mode else ends[i]
+    return begins, ends
+
+
+@rewrites(ops.MaxPool)
+def max_pool(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.MaxPool)
+    begins, ends = _explicit_pads(node)
+    return _max_pool(b, b.f32(node.operands[0]), op.kernel, op.strides, op.dilations, begins, ends)
+
+
+def _max_pool(
+    b: Builder,
+    x: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    begins: Sequence[int],
+    ends: Sequence[int],
+) -> Value:
+    n, c = x.shape[:2]
+    spatial = len(kernel)
+    lowest = float(np.finfo(np.float32).min)
+    if spatial == 3:
+        depth, plane = x.shape[2], x.shape[3:]
+        y = _max_pool(
+            b,
+            b.reshape(x, (n, c * depth, *plane)),
+            kernel[1:],
+            strides[1:],
+            dilations[1:],
+            begins[1:],
+            ends[1:],
+        )
+        out = y.shape[2:]
+        y = b.reshape(y, (n, c, depth, math.prod(out)))
+        y = _max_pool(
+            b,
+            y,
+            (kernel[0], 1),
+            (strides[0], 1),
+            (dilations[0], 1),
+            (begins[0], 0),
+            (ends[0], 0),
+        )
+        return b.reshape(y, (n, c, y.shape[2], *out))
+    dilated = any(d != 1 for d in dilations)
+    big = max(*begins, *ends, *strides) > MAX_FIELD
+    if dilated or big:
+        x = b.pad(x, (0, 0, *begins, 0, 0, *ends), lowest)
+        begins, ends = [0] * spatial, [0] * spatial
+    if dilated or max(strides) > MAX_FIELD:
+        # The maximum over the kernel positions of strided slices.
+        reach = _reach(kernel, dilations)
+        out = [(s - r) // t + 1 for s, r, t in zip(x.shape[2:], reach, strides, strict=True)]
+        for axis in range(spatial):
+            best: Value | None = None
+            for k in range(kernel[axis]):
+                start = k * dilations[axis]
+                stop = start + (out[axis] - 1) * strides[axis] + 1
+                piece = b.slice(x, 2 + axis, start, stop, strides[axis])
+                best = piece if best is None else b.binary("max", best, piece)
+            assert best is not None
+            x = best
+        return x
+    ones = (1,) * spatial
+    return b(ops.MaxPool(tuple(kernel), tuple(strides), (*begins, *ends), ones), x)
+
+
+def window_sum(
+    b: Builder,
+    x: Value,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    begins: Sequence[int],
+    ends: Sequence[int],
+) -> Value:
+    """Mean over whole windows, padded zeros included: the chip's average pooling."""
+    n, c = x.shape[:2]
+    spatial = len(kernel)
+    if spatial == 3:
+        depth, plane = x.shape[2], x.shape[3:]
+        y = window_sum(
+            b,
+            b.reshape(x, (n, c * depth, *plane)),
+            kernel[1:],
+            strides[1:],
+            dilations[1:],
+            begins[1:],
+            ends[1:],
+        )
+        out = y.shape[2:]
+        y = window_sum(
+            b,
+            b.reshape(y, (n, c, depth, math.prod(out))),
+            (kernel[0], 1),
+            (strides[0], 1),
+            (dilations[0], 1),
+            (begins[0], 0),
+            (ends[0], 0),
+        )
+        return b.reshape(y, (n, c, y.shape[2], *out))
+    reach = _reach(kernel, dilations)
+    beyond = any(p >= r for p, r in zip([*begins, *ends], reach * 2, strict=True))
+    if beyond or max(*begins, *ends, *strides) > MAX_FIELD:
+        x = b.pad(x, (0, 0, *begins, 0, 0, *ends))
+        begins, ends = [0] * spatial, [0] * spatial
+    keep = list(strides)
+    stepped = [s if s <= MAX_FIELD else 1 for s in strides]
+    pool = ops.AveragePool(
+        tuple(kernel), tuple(stepped), (*begins, *ends), tuple(dilations), False, True
+    )
+    y = b(pool, x)
+    for i, (s, t) in enumerate(zip(keep, stepped, strict=True)):
+        if s != t:
+            y = b.slice(y, 2 + i, 0, y.shape[2 + i], s)
+    return y
+
+
+@rewrites(ops.AveragePool)
+def average_pool(b: Builder, node: Node) -> Value:
+    """The chip divides by the whole window; border windows are corrected by a factor."""
+    op = node.op
+    assert isinstance(op, ops.AveragePool)
+    x = b.f32(node.operands[0])
+    begins, ends = _explicit_pads(node)
+    y = window_sum(b, x, op.kernel, op.strides, op.dilations, begins, ends)
+    spatial = len(op.kernel)
+    factor = np.ones((1,) * spatial)
+    for i in range(spatial):
+        size, begin = x.shape[2 + i], op.pads[i]
+        low, high = 0, size
+        if op.count_include_pad:
+            low, high = -begin, size + op.pads[spatial + i]
+        starts = np.arange(y.shape[2 + i]) * op.strides[i] - begin
+        taps = starts[:, None] + np.arange(op.kernel[i]) * op.dilations[i]
+        inside = ((taps >= low) & (taps < high)).sum(1)
+        factor = factor * (op.kernel[i] / np.maximum(inside, 1)).reshape(
+            [-1 if a == i else 1 for a in range(spatial)]
+        )
+    if (factor != 1.0).any():
+        y = b.mul(y, b.constant(factor, "border"))
+    return y
+
+
+@rewrites(ops.LpPool)
+def lp_pool(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.LpPool)
+    x = b.unary("abs", b.f32(node.operands[0]))
+    power = x if op.p == 1 else b.binary("pow", x, float(op.p))
+    begins, ends = _explicit_pads(node)
+    mean = window_sum(b, power, op.kernel, op.strides, op.dilations, begins, ends)
+    total = b.mul(mean, float(math.prod(op.kernel)))
+    return total if op.p == 1 else b.binary("pow", total, 1.0 / op.p)
+
+
+@rewrites(ops.MatMul)
+def matmul(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.MatMul)
+    a, w = (b.f32(v) for v in node.operands[:2])
+    bias = b.f32(node.operands[2]) if len(node.operands) > 2 else None
+    if op.transpose_a:
+        a = _swap_last(b, a)
+    if op.transpose_b:
+        w = _swap_last(b, w)
+    if len(a.shape) == 1:
+        a = b.reshape(a, (1, a.shape[0]))
+    if len(w.shape) == 1:
+        w = b.reshape(w, (w.shape[0], 1))
+    k, n = w.shape[-2:]
+    # One matrix on the right: all rows of the left are one matrix.
+    if math.prod(w.shape[:-2]) == 1:
+        rows = math.prod(a.shape[:-1])
+        flat = b.matmul(b.reshape(a, (rows, k)), b.reshape(w, (k, n)), _vector(b, bias, n))
+        y = b.reshape(flat, (*np.broadcast_shapes(a.shape[:-2], w.shape[:-2]), a.shape[-2], n))
+    else:
+        y = b.matmul(a, w, _vector(b, bias, n))
+    if bias is not None and _vector(b, bias, n) is None:
+        y = b.add(b.reshape(y, node.output.shape), bias)
+    return b.reshape(y, node.output.shape)
+
+
+def _vector(b: Builder, bias: Value | None, n: int) -> Value | None:
+    """The bias as one row, if it is one."""
+    if bias is None or bias.type.size != n or bias.shape[-1] != n:
+        return None
+    return b.reshape(bias, (n,))
+
+
+def _swap_last(b: Builder, x: Value) -> Value:
+    if x.data is not None:
+        return b.constant(np.ascontiguousarray(np.swapaxes(x.data, -1, -2)), x.name)
+    rank = len(x.shape)
+    return b.transpose(x, [*range(rank - 2), rank - 1, rank - 2])
+
+
+__all__ = ["ceil_div", "convolve", "window_sum"]

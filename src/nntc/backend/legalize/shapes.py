@@ -1,0 +1,285 @@
+"""Legal forms of operators that move, select and place elements."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nntc.backend.legalize.builder import Builder
+from nntc.backend.legalize.norms import reduce_axes
+from nntc.backend.legalize.registry import rewrites
+from nntc.core.errors import UnsupportedError
+from nntc.ir import ops
+from nntc.ir.graph import Node, Value
+
+ONE_HOT_LIMIT = 1 << 22
+"""Elements of a comparison with all positions that are still cheap enough on the TPU."""
+
+
+@rewrites(ops.Reshape)
+def reshape(b: Builder, node: Node) -> Value:
+    return b.reshape(b.any(node.operands[0]), node.output.shape)
+
+
+@rewrites(ops.Transpose)
+def transpose(b: Builder, node: Node) -> Value:
+    return b.transpose(b.any(node.operands[0]), node.op.perm)  # type: ignore[attr-defined]
+
+
+@rewrites(ops.Concat)
+def concat(b: Builder, node: Node) -> Value:
+    parts = [b.any(v) for v in node.operands]
+    if len({p.dtype for p in parts}) > 1:
+        parts = [b.f32(v) for v in node.operands]
+    axis = node.op.axis % len(parts[0].shape)  # type: ignore[attr-defined]
+    kept = [p for p in parts if p.shape[axis]]
+    return b.concat(kept, axis)
+
+
+@rewrites(ops.Slice, ops.Expand, ops.Tile)
+def keep(b: Builder, node: Node) -> Value:
+    return b(node.op, b.any(node.operands[0]))
+
+
+@rewrites(ops.Pad)
+def pad(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.Pad)
+    x = b.any(node.operands[0])
+    if op.mode == "constant":
+        return b.pad(x, op.pads, op.value)
+    rank = len(x.shape)
+    # One gather a padded axis, with the positions that the mode asks for.
+    for axis in range(rank):
+        before, after = op.pads[axis], op.pads[rank + axis]
+        if before == 0 and after == 0:
+            continue
+        mode = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}[op.mode]
+        index = np.arange(x.shape[axis])
+        index = index[max(-before, 0) : len(index) - max(-after, 0)]
+        index = np.pad(index, (max(before, 0), max(after, 0)), mode=mode)  # type: ignore[call-overload]
+        x = take(b, x, index, axis)
+    return x
+
+
+def take(b: Builder, x: Value, index: np.ndarray, axis: int) -> Value:
+    """Elements at known positions of one axis."""
+    positions = b.graph.constant(index.astype(np.int32), "positions")
+    return b(ops.Gather(axis), x, positions)
+
+
+@rewrites(ops.DepthToSpace)
+def depth_to_space(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.DepthToSpace)
+    x = b.any(node.operands[0])
+    n, c, h, w = x.shape
+    k = op.block
+    if op.mode == "DCR":
+        y = b.transpose(b.reshape(x, (n, k, k, c // (k * k), h, w)), [0, 3, 4, 1, 5, 2])
+    else:
+        y = b.transpose(b.reshape(x, (n, c // (k * k), k, k, h, w)), [0, 1, 4, 2, 5, 3])
+    return b.reshape(y, node.output.shape)
+
+
+@rewrites(ops.SpaceToDepth)
+def space_to_depth(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.SpaceToDepth)
+    x = b.any(node.operands[0])
+    n, c, h, w = x.shape
+    k = op.block
+    y = b.transpose(b.reshape(x, (n, c, h // k, k, w // k, k)), [0, 3, 5, 1, 2, 4])
+    return b.reshape(y, node.output.shape)
+
+
+@rewrites(ops.Trilu)
+def trilu(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.Trilu)
+    x = b.f32(node.operands[0])
+    ones = np.ones(x.shape[-2:], np.float32)
+    mask = np.triu(ones, op.k) if op.upper else np.tril(ones, op.k)
+    return b.select(b.constant(mask, "triangle"), x, 0.0)
+
+
+@rewrites(ops.OneHot)
+def one_hot(b: Builder, node: Node) -> Value:
+    op = node.op
+    assert isinstance(op, ops.OneHot)
+    indices, values = b.f32(node.operands[0]), b.f32(node.operands[1])
+    rank = len(node.output.shape)
+    axis = op.axis % rank
+    shape = list(indices.shape)
+    shape.insert(axis, 1)
+    spread = _from_end(b, b.reshape(indices, shape), op.depth)
+    steps = np.arange(op.depth, dtype=np.float32).reshape(
+        [op.depth if a == axis else 1 for a in range(rank)]
+    )
+    hit = b.compare("eq", spread, b.constant(steps, "positions"))
+    off = b.reshape(b.slice(values, 0, 0, 1), (1,) * rank)
+    on = b.reshape(b.slice(values, 0, 1, 2), (1,) * rank)
+    return b.add(b.mul(hit, b.sub(on, off)), off)
+
+
+def _from_end(b: Builder, indices: Value, size: int) -> Value:
+    """Negative indices count from the end."""
+    if indices.data is not None:
+        data = np.asarray(indices.data)
+        return b.constant(np.where(data < 0, data + size, data), indices.name)
+    return b.add(indices, b.mul(b.compare("lt", indices, 0.0), float(size)))
+
+
+@rewrites(ops.Gather)
+def gather(b: Builder, node: Node) -> Value:
+    """Known indices are copies; others pick rows by a product with ones and zeros."""
+    op = node.op
+    assert isinstance(op, ops.Gather)
+    table, indices = node.operands
+    axis = op.axis % len(table.shape)
+    if indices.data is not None:
+        x = b.any(table)
+        y = take(b, x, np.asarray(indices.data).reshape(-1), axis)
+        return b.reshape(y, node.output.shape)
+    size, count = table.shape[axis], indices.type.size
+    if size * count > ONE_HOT_LIMIT:
+        raise UnsupportedError(
+            f"{node.source}: Gather with run-time indices: {count} of {size} positions are more "
+            f"than the TPU can pick ({ONE_HOT_LIMIT} comparisons)"
+        )
+    x = b.f32(table)
+    rank = len(x.shape)
+    order = [axis] + [a for a in range(rank) if a != axis]
+    rows = b.transpose(x, order)
+    rest = rows.shape[1:]
+    wanted = _from_end(b, b.reshape(b.f32(indices), (count, 1)), size)
+    steps = b.constant(np.arange(size, dtype=np.float32)[None], "positions")
+    ones = b.compare("eq", wanted, steps)
+    y = b.matmul(ones, b.reshape(rows, (size, math.prod(rest))))
+    # [indices..., others...] → the indices' axes go where the gathered axis was.
+    where = len(indices.shape)
+    y = b.reshape(y, (*indices.shape, *rest))
+    perm = [where + a for a in range(axis)] + list(range(where))
+    perm += [where + a for a in range(axis, len(rest))]
+    return b.reshape(b.transpose(y, perm), node.output.shape)
+
+
+@rewrites(ops.GatherElements)
+def gather_elements(b: Builder, node: Node) -> Value:
+    """Sum over the axis of elements times "is this the wanted position"."""
+    op = node.op
+    assert isinstance(op, ops.GatherElements)
+    table, indices = node.operands
+    rank = len(table.shape)
+    axis = op.axis % rank
+    size = table.shape[axis]
+    if indices.type.size * size > ONE_HOT_LIMIT:
+        raise UnsupportedError(
+            f"{node.source}: GatherElements: {indices.type.size} x {size} comparisons are more "
+            f"than {ONE_HOT_LIMIT}"
+        )
+    x = b.f32(table)
+    for a in range(rank):
+        if a != axis:
+            x = b.slice(x, a, 0, indices.shape[a])
+    # [.., wanted, ..] against [.., 1, .., size] along a new last axis.
+    perm = [a for a in range(rank) if a != axis] + [axis]
+    rows = b.transpose(x, perm)
+    wanted = b.transpose(_from_end(b, b.f32(indices), size), perm)
+    outer = math.prod(rows.shape[:-1])
+    count = wanted.shape[-1]
+    rows = b.reshape(rows, (outer, 1, size))
+    wanted = b.reshape(wanted, (outer, count, 1))
+    steps = b.constant(np.arange(size, dtype=np.float32), "positions")
+    hit = b.select(b.compare("eq", wanted, steps), rows, 0.0)
+    y = reduce_axes(b, "sum", hit, [2])
+    turned = [indices.shape[p] for p in perm]
+    return b.transpose(b.reshape(y, turned), list(np.argsort(perm)))
+
+
+@rewrites(ops.Resize)
+def resize(b: Builder, node: Node) -> Value:
+    """Axis by axis: repeated positions, or a product with the interpolation matrix."""
+    op = node.op
+    assert isinstance(op, ops.Resize)
+    x = b.f32(node.operands[0])
+    if op.coordinate == "tf_crop_and_resize":
+        return _resize_general(b, node, x)
+    for axis, (old, new) in enumerate(zip(x.shape, node.output.shape, strict=True)):
+        scale = op.scales[axis]
+        if old == new and scale == 1.0:
+            continue
+        matrix = _axis_matrix(op, axis, old, new, len(node.output.shape))
+        index = matrix.argmax(0)
+        if ((matrix == 1.0).sum(0) == 1).all() and (matrix.astype(bool).sum(0) == 1).all():
+            x = take(b, x, index, axis)
+        else:
+            x = _along_axis(b, x, matrix, axis)
+    return x
+
+
+def _axis_matrix(op: ops.Resize, axis: int, old: int, new: int, rank: int) -> np.ndarray:
+    """[old, new] interpolation weights of one axis, from the operator's own meaning."""
+    roi = ()
+    if op.roi:
+        roi = (0.0, op.roi[axis], 1.0, op.roi[rank + axis])
+    single = ops.Resize(
+        (old, new),
+        (1.0, op.scales[axis]),
+        op.mode,
+        op.coordinate,
+        op.nearest_mode,
+        op.cubic_a,
+        op.exclude_outside,
+        op.extrapolation_value,
+        roi,
+        op.antialias,
+    )
+    return single.compute(np.eye(old, dtype=np.float32))[0]
+
+
+def _along_axis(b: Builder, x: Value, matrix: np.ndarray, axis: int) -> Value:
+    rank = len(x.shape)
+    new = matrix.shape[1]
+    if axis == rank - 1:
+        flat = b.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+        return b.reshape(b.matmul(flat, b.constant(matrix, "weights")), (*x.shape[:-1], new))
+    outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    flat = b.reshape(x, (outer, x.shape[axis], inner))
+    left = b.constant(np.ascontiguousarray(matrix.T)[None], "weights")
+    y = b.matmul(left, flat)
+    return b.reshape(y, (*x.shape[:axis], new, *x.shape[axis + 1 :]))
+
+
+def _resize_general(b: Builder, node: Node, x: Value) -> Value:
+    """Crop and resize: values outside the image are a constant."""
+    op = node.op
+    assert isinstance(op, ops.Resize)
+    rank = len(x.shape)
+    y = x
+    inside = np.ones(node.output.shape, np.float32)
+    for axis, (old, new) in enumerate(zip(x.shape, node.output.shape, strict=True)):
+        start, stop = op.roi[axis], op.roi[rank + axis]
+        if old == new and (start, stop) == (0.0, 1.0):
+            continue
+        matrix = _axis_matrix(op, axis, old, new, rank)
+        probe = ops.Resize(
+            (old, new),
+            (1.0, op.scales[axis]),
+            op.mode,
+            op.coordinate,
+            op.nearest_mode,
+            op.cubic_a,
+            op.exclude_outside,
+            math.nan,
+            (0.0, start, 1.0, stop),
+            op.antialias,
+        )
+        outside = np.isnan(probe.compute(np.zeros((old, old), np.float32))[0][0])
+        matrix = np.where(outside[None], 0.0, matrix).astype(np.float32)
+        inside = inside * (~outside).reshape([new if a == axis else 1 for a in range(rank)])
+        y = _along_axis(b, y, matrix, axis)
+    if (inside == 1).all():
+        return y
+    return b.select(b.constant(inside, "inside"), y, op.extrapolation_value)
