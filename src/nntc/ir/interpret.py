@@ -52,9 +52,10 @@ def evaluate(op: Op, operands: Sequence[np.ndarray | None]) -> tuple[np.ndarray,
     Raises:
         ModelError: the shape rule refuses, or an operand's content breaks a rule.
     """
-    types = [None if a is None else Value("", TensorType.of(a)) for a in operands]
-    results = infer_types(op, types, op.name)
-    return _checked(op.compute(*operands), results, op.name)
+    arrays = [None if a is None else np.asarray(a) for a in operands]
+    values = [None if a is None else Value("", TensorType.of(a)) for a in arrays]
+    types = infer_types(op, values, op.name)
+    return _checked(op.compute(*arrays), types, op.name)
 
 
 def _network_inputs(graph: Graph, given: Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:

@@ -11,7 +11,17 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.ir.graph import Op, TensorType
-from nntc.ir.ops._numeric import as_type, erf, ieee, sigmoid, softplus, truncated_divide, working
+from nntc.ir.ops._numeric import (
+    as_type,
+    erf,
+    highest,
+    ieee,
+    lowest,
+    sigmoid,
+    softplus,
+    truncated_divide,
+    working,
+)
 from nntc.ir.ops._rules import (
     ANY,
     BOOL,
@@ -293,14 +303,17 @@ class Clip(Op):
         return (x,)
 
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        low: Any = self.min
-        high: Any = self.max
-        if x.dtype.kind in "iu":
-            info = np.iinfo(x.dtype)
-            low = info.min if low <= info.min else math.ceil(low) if low < info.max else info.max
-            high = info.max if high >= info.max else max(math.floor(high), info.min)
-        low, high = np.array([low, high]).astype(x.dtype)
+        low = np.array(_limit(self.min, x.dtype, math.ceil), x.dtype)
+        high = np.array(_limit(self.max, x.dtype, math.floor), x.dtype)
         return (as_type(np.minimum(np.maximum(x, low), high), x.dtype),)
+
+
+def _limit(limit: float, dtype: np.dtype[Any], rounding: Callable[[float], int]) -> float | int:
+    """The limit as *dtype* can hold it."""
+    if dtype.kind == "f":
+        return limit
+    low, high = int(lowest(dtype)), int(highest(dtype))
+    return low if limit <= low else high if limit >= high else rounding(limit)
 
 
 @dataclass(frozen=True)
