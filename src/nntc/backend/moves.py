@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -211,75 +212,58 @@ def _merge(move: Move) -> tuple[list[int], list[int], list[int]]:
     return shape or [1], target or [1], source or [1]
 
 
+class _Dims(NamedTuple):
+    """One dimension of a copy: size, and stride on each side."""
+
+    size: int
+    target: int
+    source: int
+
+
 def _commands(move: Move) -> Iterator[tuple[Shape, int, Shape, int, Shape]]:
     """Boxes of four dimensions within the GDMA's sizes: shape, start and strides of each side."""
-    shape, target, source = _merge(move)
-    # Cut dimensions that are too long into (pieces, length) and a rest.
-    for axis, size in enumerate(shape):
-        if size > MAX_SIZE:
-            pieces = ceil_div(size, MAX_SIZE)
-            length = size // pieces
-            yield from _commands(_part(move, shape, target, source, axis, pieces, length))
-            rest = size - pieces * length
-            if rest:
-                yield from _commands(_tail(move, shape, target, source, axis, size - rest))
+    dims = [_Dims(*entry) for entry in zip(*_merge(move), strict=True)]
+    yield from _boxes(dims, move.target_start, move.source_start)
+
+
+def _boxes(
+    dims: list[_Dims], target: int, source: int
+) -> Iterator[tuple[Shape, int, Shape, int, Shape]]:
+    for axis, dim in enumerate(dims):
+        if dim.size > MAX_SIZE:
+            # Whole pieces and a rest.
+            pieces = ceil_div(dim.size, MAX_SIZE)
+            length = dim.size // pieces
+            whole = [
+                _Dims(pieces, dim.target * length, dim.source * length),
+                dim._replace(size=length),
+            ]
+            yield from _boxes([*dims[:axis], *whole, *dims[axis + 1 :]], target, source)
+            start = pieces * length
+            if start < dim.size:
+                rest = dim._replace(size=dim.size - start)
+                yield from _boxes(
+                    [*dims[:axis], rest, *dims[axis + 1 :]],
+                    target + start * dim.target,
+                    source + start * dim.source,
+                )
             return
-    extra = max(len(shape) - 4, 0)
     # Loop over the shortest dimensions; the last one stays for long contiguous runs.
-    looped = sorted(sorted(range(len(shape) - 1), key=lambda a: shape[a])[:extra])
-    kept = [a for a in range(len(shape)) if a not in looped]
-    missing = 4 - len(kept)
-    box = (1,) * missing + tuple(shape[a] for a in kept)
-    box_target = (0,) * missing + tuple(target[a] for a in kept)
-    box_source = (0,) * missing + tuple(source[a] for a in kept)
-    for index in itertools.product(*(range(shape[a]) for a in looped)):
-        at = list(zip(looped, index, strict=True))
+    extra = max(len(dims) - 4, 0)
+    looped = sorted(sorted(range(len(dims) - 1), key=lambda a: dims[a].size)[:extra])
+    kept = [dims[a] for a in range(len(dims)) if a not in looped]
+    kept = [_Dims(1, 0, 0)] * (4 - len(kept)) + kept
+    shape = tuple(d.size for d in kept)
+    to, of = tuple(d.target for d in kept), tuple(d.source for d in kept)
+    for index in itertools.product(*(range(dims[a].size) for a in looped)):
+        at = [(dims[a], i) for a, i in zip(looped, index, strict=True)]
         yield (
-            box,
-            move.target_start + sum(i * target[a] for a, i in at),
-            box_target,
-            move.source_start + sum(i * source[a] for a, i in at),
-            box_source,
+            shape,
+            target + sum(i * d.target for d, i in at),
+            to,
+            source + sum(i * d.source for d, i in at),
+            of,
         )
-
-
-def _part(
-    move: Move,
-    shape: list[int],
-    target: list[int],
-    source: list[int],
-    axis: int,
-    pieces: int,
-    length: int,
-) -> Move:
-    def split(values: list[int], outer: int, inner: int) -> Shape:
-        return (*values[:axis], outer, inner, *values[axis + 1 :])
-
-    return Move(
-        split(shape, pieces, length),
-        move.target_start,
-        split(target, target[axis] * length, target[axis]),
-        move.source,
-        move.source_start,
-        split(source, source[axis] * length, source[axis]),
-        move.fill,
-    )
-
-
-def _tail(
-    move: Move, shape: list[int], target: list[int], source: list[int], axis: int, start: int
-) -> Move:
-    sizes = list(shape)
-    sizes[axis] -= start
-    return Move(
-        tuple(sizes),
-        move.target_start + start * target[axis],
-        tuple(target),
-        move.source,
-        move.source_start + start * source[axis],
-        tuple(source),
-        move.fill,
-    )
 
 
 def plan(node: Node, placement: Placement) -> list[Step]:
