@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
     from nntc.cli.compile import model_arguments
     from nntc.cli.console import table
 
-    findings = api.check(args.model, **model_arguments(args))  # type: ignore[arg-type]
+    findings = api.check(args.model, **model_arguments(args))
     if args.all:
         table(
             [(f.node.source, f.node.op.name, f.place, f.reason) for f in findings],

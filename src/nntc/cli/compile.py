@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 HELP = "model file → BModel"
 
 if TYPE_CHECKING:
-    from nntc.api import CompileResult
+    from nntc.api import Progress
+    from nntc.backend import CompileResult
+    from nntc.ir.graph import Graph
+    from nntc.report.compare import Comparison
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +48,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def model_arguments(args: argparse.Namespace) -> dict[str, object]:
+def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments for :func:`nntc.api.load` from the options."""
     from nntc.cli.options import parse_names, parse_shapes
 
@@ -91,49 +94,58 @@ def execute(args: argparse.Namespace) -> int:
     if args.input and not args.cmp:
         raise UserError("--input is used only together with --cmp")
     output = args.output or f"{Path(args.model).stem}.bmodel"
+    comparison = None
     with console.progress(args.quiet) as progress:
+        graph = api.load(args.model, progress=progress, **model_arguments(args))
         result = api.compile(
-            args.model,
+            graph,
             output,
-            **model_arguments(args),  # type: ignore[arg-type]
-            net_name=args.net_name,
+            net_name=args.net_name or Path(args.model).stem,
             opt=args.opt,
             keep_values=args.cmp,
             progress=progress,
         )
         if args.cmp:
-            from nntc.report.compare import compare, random_inputs
-            from nntc.runtime.arrays import load_inputs
-
-            inputs = (
-                load_inputs(args.input) if args.input else random_inputs(result.graph, args.seed)
-            )
-            comparison = compare(result, inputs, progress=progress)
+            comparison = _compare(args, graph, result, progress)
     if not args.quiet:
-        summary(result, output)
-    if args.cmp:
+        summary(graph, result, output)
+    if comparison is not None:
         print(comparison.text())
-        return 0 if comparison.passed else 2
-    return 0
+    return 0 if comparison is None or comparison.passed else 2
 
 
-def summary(result: CompileResult, output: str) -> None:
+def _compare(
+    args: argparse.Namespace, graph: Graph, result: CompileResult, progress: Progress
+) -> Comparison:
+    from nntc.report.compare import compare, random_inputs
+    from nntc.runtime.arrays import load_inputs
+
+    inputs = load_inputs(args.input) if args.input else random_inputs(graph, args.seed)
+    # ONNX Runtime runs whole models only.
+    whole = args.input_names is None and args.output_names is None
+    source = args.model if whole and args.model.lower().endswith(".onnx") else None
+    return compare(graph, result, inputs, source=source, progress=progress)
+
+
+def summary(graph: Graph, result: CompileResult, output: str) -> None:
     """The closing table of a compilation."""
     from nntc.cli.console import human_bytes, human_seconds, table
+    from nntc.isa.chip import CLOCK_HZ
 
     stage = result.model.nets[0].stages[0]
     groups = [group for subnet in stage.subnets for group in subnet.groups]
     on_cpu = sum(subnet.cpu is not None for subnet in stage.subnets)
     rows: list[tuple[str, object]] = [
         ("net", result.model.nets[0].name),
-        ("nodes", len(result.graph.nodes)),
+        ("nodes", len(graph.nodes)),
         ("subnets", f"{len(stage.subnets)} ({on_cpu} on the CPU)"),
-        ("TIU instructions", sum(len(group.tiu) for group in groups) // 128),
-        ("GDMA instructions", sum(len(group.gdma) for group in groups) // 128),
+        ("TIU instructions", sum(group.tiu_count for group in groups)),
+        ("GDMA instructions", sum(group.gdma_count for group in groups)),
         ("weights", human_bytes(len(stage.coeff.data) if stage.coeff else 0)),
         ("working memory", human_bytes(stage.ctx_size)),
     ]
-    if result.seconds:
-        rows.append(("estimated time", human_seconds(result.seconds)))
+    cycles = result.statistics.get("cycles")
+    if cycles:
+        rows.append(("estimated time", human_seconds(cycles / CLOCK_HZ)))
     rows.append(("file", f"{output} ({human_bytes(Path(output).stat().st_size)})"))
     table(rows)

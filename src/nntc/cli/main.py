@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -116,12 +117,30 @@ def guard(action: Callable[[], int | None]) -> int:
         return 1
 
 
+class _OneLine(logging.Formatter):
+    """``warning: text``, whatever the text holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {printable(record.getMessage())}"
+
+
+def _show_warnings() -> None:
+    """Print what the toolchain's modules log, from warnings up."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("nntc")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     for stream in (sys.stdout, sys.stderr):
         # Names and messages hold any character; a terminal of few characters gets escapes.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+    _show_warnings()
 
     def action() -> int | None:
         parser = build_parser()

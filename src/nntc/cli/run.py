@@ -13,7 +13,7 @@ A picture becomes (pixel - mean) * scale in RGB order, resized to the input's he
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,11 +63,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bgr", action="store_true", help="picture: blue first")
 
 
-def device_options(args: argparse.Namespace) -> dict[str, object]:
+def device_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of the chosen device that were given."""
     if args.device == "simulator":
         return {"engine": args.engine}
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     if args.libs:
         options["libs"] = args.libs
     if args.timeout:
@@ -82,7 +82,7 @@ def execute(args: argparse.Namespace) -> None:
     with Engine(args.model, device=args.device, **device_options(args)) as engine:
         net = engine.net(args.net)
         if args.input is None:
-            inputs: object = arrays.random_inputs(net.inputs, args.random)
+            inputs: Any = arrays.random_inputs(net.inputs, args.random)
         elif str(args.input).lower().endswith(PICTURE_SUFFIXES):
             inputs = load_picture(args.input, net.inputs, args.mean, args.scale, args.bgr)
         else:

@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> None:
     from nntc.core.files import write_bytes
     from nntc.report.view import page
 
-    graph = api.load(args.model, **model_arguments(args))  # type: ignore[arg-type]
+    graph = api.load(args.model, **model_arguments(args))
     output = args.output or f"{Path(args.model).stem}.html"
     write_bytes(output, page(graph, api.check(graph)).encode())
     print(output)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 import nntc
 from nntc.core.errors import UserError
@@ -90,7 +91,7 @@ def _try(name: str, action: Callable[[], object]) -> Check:
     return Check(name, True, f"a small net is right ({time.perf_counter() - started:.2f} s)")
 
 
-def _device(name: str, **options: object) -> None:
+def _device(name: str, **options: Any) -> None:
     from nntc.runtime import open_device
     from nntc.runtime.selftest import try_device
 
@@ -108,7 +109,7 @@ def _cmodel(libs: str | None) -> list[Check]:
     except UserError as err:
         return [Check("cmodel", False if named else None, "; ".join(err.problems))]
     checks = [Check("cmodel libraries", True, str(found.folder))]
-    options = {"libs": str(found.folder), "timeout": 60.0}
+    options: dict[str, Any] = {"libs": str(found.folder), "timeout": 60.0}
     for device in ("cmodel", "cmodel-commands"):
         checks.append(_try(device, lambda device=device: _device(device, **options)))
     return checks

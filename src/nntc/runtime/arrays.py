@@ -124,7 +124,8 @@ def random_inputs(tensors: Sequence[TensorInfo], seed: int) -> dict[str, np.ndar
             values = generator.standard_normal(tensor.shape).astype(np.float32)
             if tensor.dtype.kind in "iu":
                 # Spread over the whole range of the quantised type.
-                values *= np.float32(np.iinfo(tensor.dtype).max / (2.5 * abs(tensor.scale)))
+                limit = np.iinfo(tensor.dtype).max  # type: ignore[type-var]
+                values *= np.float32(limit / (2.5 * abs(tensor.scale)))
             arrays[tensor.name] = values
         else:
             low, high = (0, 256) if tensor.dtype.kind == "u" else (-128, 128)

@@ -43,6 +43,10 @@ class SubnetSession:
     def launch(self, net: int, stage: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         return self._pool(net, stage).launch(inputs)
 
+    def trace(self, net: int, stage: int, inputs: Sequence[np.ndarray]) -> Launch:
+        """Like :meth:`launch`, in memory of its own, of which everything can be read after."""
+        return self._pool(net, stage).trace(inputs)
+
     def _pool(self, net: int, stage: int) -> _Pool:
         """The loaded stage; loads it on first use."""
         with self._lock:
@@ -118,6 +122,11 @@ class _Pool:
         self._slots = threading.BoundedSemaphore(limit)
         self._idle: list[Context] = []
 
+    def trace(self, inputs: Sequence[np.ndarray]) -> Launch:
+        launch = Launch(self._stage, self._where, self._loaded.context())
+        launch.run(inputs)
+        return launch
+
     def launch(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         with self._slots:
             try:
@@ -135,14 +144,18 @@ class Launch:
 
     Args:
         where: net and stage, for messages.
+
+    Attributes:
+        context: device memory.
+        host: tensors whose latest value is (also) a host array.
     """
 
     def __init__(self, stage: Stage, where: str, context: Context) -> None:
         self._stage = stage
         self._where = where
-        self._context = context
+        self.context = context
         self._tensors = {t.name: t for t in (*stage.inputs, *stage.outputs)}
-        self._host: dict[str, np.ndarray] = {}
+        self.host: dict[str, np.ndarray] = {}
         self._device: set[str] = set()
         self._written: dict[str, int] = {}
         self._clock = 0
@@ -165,7 +178,7 @@ class Launch:
         if subnet.mode is SubNetMode.TPU:
             for tensor in subnet.inputs:
                 self._to_device(self._tensors.get(tensor.name, tensor))
-            self._context.run(position)
+            self.context.run(position)
             for tensor in subnet.outputs:
                 self._put_device(tensor.name)
         elif subnet.mode is SubNetMode.CPU:
@@ -187,13 +200,13 @@ class Launch:
     # -- where values are -------------------------------------------------------------------
 
     def _put_host(self, name: str, array: np.ndarray) -> None:
-        self._host[name] = array
+        self.host[name] = array
         self._device.discard(name)
         self._clock += 1
         self._written[name] = self._clock
 
     def _put_device(self, name: str) -> None:
-        self._host.pop(name, None)
+        self.host.pop(name, None)
         self._device.add(name)
         self._clock += 1
         self._written[name] = self._clock
@@ -202,7 +215,7 @@ class Launch:
         """Make sure that the device has the latest value."""
         if tensor.name in self._device or self._is_coefficient(tensor):
             return
-        array = self._host.get(tensor.name)
+        array = self.host.get(tensor.name)
         if array is None:
             raise BModelError(
                 f"{self._where}: a subnet reads tensor {tensor.name}, which nothing wrote"
@@ -223,21 +236,21 @@ class Launch:
                 f"{self._where}: tensor {tensor.name} has the shape {list(array.shape)}, "
                 f"{list(tensor.shape)} is expected"
             )
-        self._context.write(tensor.device_addr, data)
+        self.context.write(tensor.device_addr, data)
         self._device.add(tensor.name)
 
     def _to_host(self, tensor: Tensor) -> np.ndarray:
         """The latest value as an array."""
-        array = self._host.get(tensor.name)
+        array = self.host.get(tensor.name)
         if array is None:
             if tensor.name not in self._device and not self._is_coefficient(tensor):
                 raise BModelError(f"{self._where}: nothing wrote tensor {tensor.name}")
             stored = _stored(tensor)
-            array = stored.load(self._context.read(tensor.device_addr, stored.stored_bytes))
+            array = stored.load(self.context.read(tensor.device_addr, stored.stored_bytes))
             if stored is not tensor:
                 top = tensor.pad_h >> 16
                 array = array[:, :, top : top + tensor.shape[2]]
-            self._host[tensor.name] = array
+            self.host[tensor.name] = array
         return array.astype(tensor.dtype.numpy, copy=False)
 
     def _is_coefficient(self, tensor: Tensor) -> bool:

@@ -21,9 +21,8 @@ def send(link: Connection, header: dict[str, Any], arrays: Sequence[np.ndarray] 
     described = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
     link.send_bytes(json.dumps({**header, "arrays": described}).encode())
     for array in arrays:
-        # Empty buffers cannot be cast to bytes by memoryview; nothing needs to be sent for them.
         if array.size:
-            link.send_bytes(memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B"))
+            link.send_bytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def receive(link: Connection) -> Message:
