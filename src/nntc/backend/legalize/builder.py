@@ -115,7 +115,10 @@ class Builder:
     # -- building ---------------------------------------------------------------------------
 
     def __call__(self, op: Op, *inputs: Value | None) -> Value:
-        """Append an operator; returns its first result."""
+        """Append an operator; returns its first result (a constant if all operands are)."""
+        if all(v is not None and v.is_constant for v in inputs):
+            data = op.compute(*(v.data for v in inputs if v is not None))[0]
+            return self.graph.constant(data, inputs[0].name if inputs[0] else op.name)
         base = self.node.name if self.node is not None else op.name
         self._count += 1
         source = self.node.source if self.node is not None else ""

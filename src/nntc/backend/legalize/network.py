@@ -40,7 +40,6 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
         return _conv3d(b, x, w, bias, op)
     begins, ends = list(op.pads[:spatial]), list(op.pads[spatial:])
     dilations, strides = list(op.dilations), list(op.strides)
-    kernel = w.shape[2:]
     for i in range(spatial):
         if dilations[i] > MAX_FIELD + 1:
             w = _spread_kernel(b, w, i, dilations[i])
@@ -51,10 +50,15 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
         x = _pad_spatial(b, x, begins, ends)
         begins, ends = [0] * spatial, [0] * spatial
     if any(s > MAX_FIELD for s in strides):
-        if any(p for p in begins + ends):
-            x = _pad_spatial(b, x, begins, ends)
-            begins, ends = [0] * spatial, [0] * spatial
-        return _strided_patches(b, x, w, bias, strides, dilations, op.group, kernel)
+        x = _pad_spatial(b, x, begins, ends)
+        begins, ends = [0] * spatial, [0] * spatial
+        for i in range(spatial):
+            if strides[i] > MAX_FIELD:
+                if dilations[i] != 1:
+                    w = _spread_kernel(b, w, i, dilations[i])
+                    dilations[i] = 1
+                x, w = _blocks_to_channels(b, x, w, i, strides[i])
+                strides[i] = 1
     made = ops.Conv(tuple(strides), (*begins, *ends), tuple(dilations), op.group)
     return b(made, x, w, *([] if bias is None else [bias]))
 
@@ -74,51 +78,44 @@ def _spread_kernel(b: Builder, w: Value, axis: int, dilation: int) -> Value:
     return b.constant(spread, "spread")
 
 
-def _strided_patches(
-    b: Builder,
-    x: Value,
-    w: Value,
-    bias: Value | None,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    group: int,
-    kernel: Sequence[int],
-) -> Value:
-    """Strides above the field's range: windows that do not overlap become channels."""
+def _blocks_to_channels(
+    b: Builder, x: Value, w: Value, axis: int, stride: int
+) -> tuple[Value, Value]:
+    """A stride above the field's range: blocks of *stride* elements become channels.
+
+    The kernel is filled with zeros to whole blocks; the result is a convolution with stride 1
+    along the axis.
+
+    Args:
+        x: [N, C, *in], w: [M, C/group, *kernel]; no padding, no dilation along the axis.
+        axis: spatial axis.
+    """
+    at = 2 + axis
+    kernel = w.shape[at]
+    taps = ceil_div(kernel, stride)
+    out = (x.shape[at] - kernel) // stride + 1
+    length = (out - 1 + taps) * stride
+    if length < x.shape[at]:
+        x = b.slice(x, at, 0, length)
+    x = b.pad(x, _one_end(len(x.shape), at, length - x.shape[at]))
     n, c = x.shape[:2]
-    spatial = len(strides)
-    reach = _reach(w.shape[2:], dilations)
-    out = [(size - r) // s + 1 for size, r, s in zip(x.shape[2:], reach, strides, strict=True)]
-    if any(r > s for r, s in zip(reach, strides, strict=True)) or any(d != 1 for d in dilations):
-        raise UnsupportedError(
-            f"{b.node.source if b.node else 'Conv'}: stride {tuple(strides)} is above {MAX_FIELD} "
-            f"and smaller than the dilated kernel {tuple(reach)}"
-        )
-    wanted = [o * s for o, s in zip(out, strides, strict=True)]
-    for i, size in enumerate(wanted):
-        have = x.shape[2 + i]
-        if size > have:
-            extra = [0] * spatial
-            extra[i] = size - have
-            x = _pad_spatial(b, x, [0] * spatial, extra)
-        x = b.slice(x, 2 + i, 0, size)
-    split: list[int] = [n, c]
-    for o, s in zip(out, strides, strict=True):
-        split += [o, s]
-    x = b.reshape(x, split)
-    # Only the first `kernel` of every `stride` elements meet the kernel.
-    for i, k in enumerate(kernel):
-        x = b.slice(x, 3 + 2 * i, 0, k)
-    inner = [3 + 2 * i for i in range(spatial)]
-    outer = [2 + 2 * i for i in range(spatial)]
-    x = b.transpose(x, [0, 1, *inner, *outer])
-    x = b.reshape(x, (n, c * math.prod(kernel), *out))
-    flat = b.reshape(w, (w.shape[0], w.shape[1] * math.prod(kernel), *(1,) * spatial))
-    if w.data is not None:
-        flat = b.constant(np.asarray(w.data).reshape(flat.shape), "patches")
-    ones = (1,) * spatial
-    made = ops.Conv(ones, (0,) * (2 * spatial), ones, group)
-    return b(made, x, flat, *([] if bias is None else [bias]))
+    x = b.reshape(x, (n, c, *x.shape[2:at], length // stride, stride, *x.shape[at + 1 :]))
+    rank = len(x.shape)
+    order = [0, 1, at + 1, *(a for a in range(2, rank) if a != at + 1)]
+    x = b.transpose(x, order)
+    x = b.reshape(x, (n, c * stride, *x.shape[3:]))
+    m, ic = w.shape[:2]
+    w = b.pad(w, _one_end(len(w.shape), at, taps * stride - kernel))
+    w = b.reshape(w, (m, ic, *w.shape[2:at], taps, stride, *w.shape[at + 1 :]))
+    w = b.transpose(w, order)
+    return x, b.reshape(w, (m, ic * stride, *w.shape[3:]))
+
+
+def _one_end(rank: int, axis: int, count: int) -> list[int]:
+    """Pads that add *count* elements at the end of one axis."""
+    pads = [0] * (2 * rank)
+    pads[rank + axis] = count
+    return pads
 
 
 def _conv3d(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -> Value:
