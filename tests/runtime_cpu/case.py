@@ -25,6 +25,9 @@ class Case:
         return self.param if isinstance(self.param, bytes) else self.param.pack()
 
 
+Result = tuple[list[np.ndarray], list[tuple[int, ...]]]
+"""Whole output buffers (flat f32, unwritten places hold the sentinel) and reported shapes."""
+
 MAKERS: dict[CpuOp, Callable[[np.random.Generator], Case]] = {}
 Maker = Callable[[np.random.Generator], Case]
 
@@ -39,8 +42,8 @@ def case_maker(op: CpuOp) -> Callable[[Maker], Maker]:
     return register
 
 
-def run_ours(op: int, case: Case) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
-    """Whole buffers (flat f32, prefilled) and reported shapes, as the judge gives them."""
+def run_ours(op: int, case: Case) -> Result:
+    """What our layer makes of the case, in the form in which the judge gives it."""
     sizes = [int(np.prod(s, dtype=np.int64)) for s in case.output_shapes]
     buffers = [np.full(n, SENTINEL, np.float32) for n in sizes]
     shapes = cpu.run_into(op, case.param_bytes, case.inputs, buffers, case.output_shapes)
@@ -49,8 +52,8 @@ def run_ours(op: int, case: Case) -> tuple[list[np.ndarray], list[tuple[int, ...
 
 def difference(
     op: int,
-    ours: tuple[list[np.ndarray], list[tuple[int, ...]]],
-    theirs: tuple[list[np.ndarray], list[tuple[int, ...]]],
+    ours: Result,
+    theirs: Result,
     tolerance: float = 1e-6,
 ) -> str:
     """What differs first, or an empty text: shapes, int32 words at all, floats by more than 1e-6.

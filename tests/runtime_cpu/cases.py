@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.runtime_cpu import cases_indexing, cases_sorting
+from tests.runtime_cpu import cases_images, cases_indexing, cases_select, cases_sorting
 from tests.runtime_cpu.case import MAKERS
 
-FAMILIES = (cases_indexing, cases_sorting)
+FAMILIES = (cases_images, cases_indexing, cases_select, cases_sorting)
 
 __all__ = ["FAMILIES", "MAKERS"]

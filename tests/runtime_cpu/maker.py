@@ -1,4 +1,4 @@
-"""The chip maker's libcpuop as a judge: one layer call in a forked child, by ctypes alone.
+"""The chip maker's libcpuop as a judge: layer calls in a forked child, by ctypes alone.
 
 ``bmcpu_process`` takes C++ vectors. A std::vector is three pointers (begin, end, end of storage),
 so they can be built here; their storage comes from malloc because the library frees and replaces
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.runtime_cpu.case import SENTINEL
+from tests.runtime_cpu.case import SENTINEL, Case, Result
 
 
 class MakerError(Exception):
@@ -35,7 +35,7 @@ class _Vector(ctypes.Structure):
 
 
 class Maker:
-    """Loads the library once; each call runs in a child forked from this process."""
+    """Loads the library once; calls run in children forked from this process."""
 
     def __init__(self, folder: Path) -> None:
         self._libc = ctypes.CDLL(None)
@@ -45,77 +45,75 @@ class Maker:
         self._lib.bmcpu_init.restype = ctypes.c_void_p
         self._handle = ctypes.c_void_p(self._lib.bmcpu_init())
 
-    def run(
-        self,
-        op: int,
-        param: bytes,
-        inputs: Sequence[np.ndarray],
-        output_shapes: Sequence[tuple[int, ...]],
-        capacities: Sequence[int] | None = None,
-        seconds: float = 20.0,
-    ) -> tuple[list[np.ndarray], list[tuple[int, ...]]]:
-        """One call. Returns the whole output buffers (flat f32) and the shapes it reported.
-
-        Args:
-            capacities: elements of each output buffer; by default those of *output_shapes*.
+    def run(self, op: int, cases: Sequence[Case], seconds: float = 60.0) -> list[Result]:
+        """All cases one after the other in one child: whole output buffers, and their shapes.
 
         Raises:
-            MakerError: assertion, crash or time-out.
+            MakerError: assertion, crash or time-out; names the first case without an answer.
         """
-        sizes = list(capacities or [int(np.prod(s, dtype=np.int64)) for s in output_shapes])
-        shared = mmap.mmap(-1, 4 * sum(sizes) + 4)
+        sizes = [[int(np.prod(s, dtype=np.int64)) for s in case.output_shapes] for case in cases]
+        shared = mmap.mmap(-1, 4 * sum(map(sum, sizes)) + 4)
         whole = np.frombuffer(shared, np.float32)
         whole[:] = SENTINEL
-        starts = np.cumsum([0, *sizes])
-        buffers = [whole[a:b] for a, b in itertools.pairwise(starts)]
+        places = itertools.pairwise(np.cumsum([0, *itertools.chain(*sizes)]))
+        buffers = [[whole[slice(*next(places))] for _ in row] for row in sizes]
         read_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._child(write_end, op, param, inputs, buffers, output_shapes)
+            self._child(write_end, op, cases, buffers)
         os.close(write_end)
-        ready, _, _ = select.select([read_end], [], [], seconds)
         answer = b""
-        if ready:
-            while part := os.read(read_end, 65536):
-                answer += part
-        else:
-            os.kill(pid, signal.SIGKILL)
+        ended = True
+        while ended := bool(select.select([read_end], [], [], seconds)[0]):
+            part = os.read(read_end, 65536)
+            if not part:
+                break
+            answer += part
         os.close(read_end)
-        _, status = os.waitpid(pid, 0)
-        if not answer:
-            raise MakerError(f"op {op}: {'status ' + str(status) if ready else 'time-out'}")
-        return [b.copy() for b in buffers], [tuple(s) for s in json.loads(answer)]
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        lines = answer.splitlines()
+        if len(lines) < len(cases):
+            why = "failed" if ended else "did not come back"
+            raise MakerError(f"op {op}: case {len(lines)} {why}: {cases[len(lines)]}")
+        shapes = [[tuple(s) for s in json.loads(line)] for line in lines]
+        return [([b.copy() for b in row], s) for row, s in zip(buffers, shapes, strict=True)]
 
     def _child(
         self,
         write_end: int,
         op: int,
-        param: bytes,
-        inputs: Sequence[np.ndarray],
-        buffers: Sequence[np.ndarray],
-        output_shapes: Sequence[tuple[int, ...]],
+        cases: Sequence[Case],
+        buffers: Sequence[Sequence[np.ndarray]],
     ) -> None:
         """Never returns: the library may end the process at any point."""
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            held = [np.array(a, order="C") for a in inputs]
-            shapes = self._shapes([a.shape for a in held])
-            result = self._shapes(output_shapes)
-            self._lib.bmcpu_process(
-                self._handle,
-                ctypes.c_int(op),
-                ctypes.create_string_buffer(param, max(len(param), 1)),
-                ctypes.c_int(len(param)),
-                ctypes.byref(self._vector([a.ctypes.data for a in held], 8)),
-                ctypes.byref(shapes),
-                ctypes.byref(self._vector([b.ctypes.data for b in buffers], 8)),
-                ctypes.byref(result),
-            )
-            os.write(write_end, json.dumps(_read_shapes(result)).encode())
+            os.chdir("/tmp")  # one layer writes a file
+            for case, outputs in zip(cases, buffers, strict=True):
+                shapes = self._call(op, case, outputs)
+                os.write(write_end, json.dumps(shapes).encode() + b"\n")
         finally:
             os._exit(0)
+
+    def _call(self, op: int, case: Case, outputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        inputs = [np.array(a, order="C") for a in case.inputs]
+        param = case.param_bytes
+        result = self._shapes(case.output_shapes)
+        self._lib.bmcpu_process(
+            self._handle,
+            ctypes.c_int(op),
+            ctypes.create_string_buffer(param, max(len(param), 1)),
+            ctypes.c_int(len(param)),
+            ctypes.byref(self._vector([a.ctypes.data for a in inputs], 8)),
+            ctypes.byref(self._shapes([a.shape for a in inputs])),
+            ctypes.byref(self._vector([b.ctypes.data for b in outputs], 8)),
+            ctypes.byref(result),
+        )
+        return _read_shapes(result)
 
     def _vector(self, values: Sequence[int], width: int) -> _Vector:
         data = np.array(values, np.int64 if width == 8 else np.int32)

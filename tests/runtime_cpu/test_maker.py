@@ -24,8 +24,7 @@ def maker(cmodel_libs: Path) -> Maker:
 @pytest.mark.cmodel
 @pytest.mark.parametrize("op", cases.MAKERS, ids=lambda op: op.name)
 def test_same_as_the_makers_library(op: CpuOp, maker: Maker) -> None:
-    for number in range(CASES):
-        case = cases.MAKERS[op](np.random.default_rng([zlib.crc32(op.name.encode()), number]))
-        theirs = maker.run(op, case.param_bytes, case.inputs, case.output_shapes)
-        ours = run_ours(op, case)
-        assert not difference(op, ours, theirs), f"case {number}: {case}"
+    seed = zlib.crc32(op.name.encode())
+    made = [cases.MAKERS[op](np.random.default_rng([seed, n])) for n in range(CASES)]
+    for number, (case, theirs) in enumerate(zip(made, maker.run(op, made), strict=True)):
+        assert not difference(op, run_ours(op, case), theirs), f"case {number}: {case}"

@@ -78,6 +78,21 @@ def _sift_down(heap, hole, length, value, keys):  # pragma: no cover - compiled
 
 
 @njit(cache=True)
+def heap_push(heap, size, value, keys):  # pragma: no cover - compiled
+    """Add position *value* to a max-heap of *size* positions, as ``std::push_heap`` does."""
+    _sift_up(heap, size, 0, value, keys)
+
+
+@njit(cache=True)
+def heap_pop(heap, size, keys):  # pragma: no cover - compiled
+    """Remove and return the top of a heap of *size* positions, as ``std::pop_heap`` does."""
+    top = heap[0]
+    if size > 1:
+        _sift_down(heap, 0, size - 1, heap[size - 1], keys)
+    return top
+
+
+@njit(cache=True)
 def _make_heap(heap, length, keys):  # pragma: no cover - compiled
     for parent in range((length - 2) // 2, -1, -1):
         if length >= 2:
@@ -180,13 +195,8 @@ def _drain_queue(scores):  # pragma: no cover - compiled
     count = len(scores)
     heap = np.zeros(count, np.int64)
     for i in range(count):
-        _sift_up(heap, i, 0, i, scores)
+        heap_push(heap, i, i, scores)
     order = np.zeros(count, np.int64)
     for i in range(count):
-        order[i] = heap[0]
-        end = count - 1 - i
-        value = heap[end]
-        heap[end] = heap[0]
-        if end > 0:
-            _sift_down(heap, 0, end, value, scores)
+        order[i] = heap_pop(heap, count - i, scores)
     return order

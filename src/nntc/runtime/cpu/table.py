@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from nntc.bmodel.cpu_ops import PARAMS
 from nntc.core.errors import UnsupportedError
-from nntc.runtime.cpu import gather, scatter, sorting, user
+from nntc.runtime.cpu import (
+    elementwise,
+    gather,
+    nms,
+    pool,
+    resize,
+    roi,
+    sampling,
+    scatter,
+    select,
+    sorting,
+    user,
+)
 from nntc.runtime.cpu.registry import LAYERS, Port
 
 # Importing a family registers its layers.
-FAMILIES = (gather, scatter, sorting)
+FAMILIES = (elementwise, gather, nms, pool, resize, roi, sampling, scatter, select, sorting)
 
 
 def supported() -> dict[int, str]:
