@@ -302,6 +302,7 @@ class Clip(Op):
         need("x", x, NUMBER)
         return (x,)
 
+    @ieee
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         low = np.array(_limit(self.min, x.dtype, math.ceil), x.dtype)
         high = np.array(_limit(self.max, x.dtype, math.floor), x.dtype)

@@ -41,6 +41,8 @@ NearestMode = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"
 class Resize(Op):
     """y = x resampled to *sizes*; takes any number type.
 
+    Integers are blended in float32 and cut toward zero, as ONNX Runtime does.
+
     Attributes, one entry per axis of x where they are tuples:
         sizes: y's shape.
         scales: output size / input size as the coordinates use it.
