@@ -13,21 +13,8 @@ from nntc.backend.memory import PAGE, Coefficients, Placement, allocate
 from nntc.backend.options import CompileOptions, CompileResult, Where
 from nntc.backend.plan import Step, Storage
 from nntc.backend.stream import Stream
-from nntc.bmodel import (
-    CHIP,
-    BDataType,
-    BModel,
-    Coeff,
-    CommandGroup,
-    MemType,
-    Net,
-    Stage,
-    StoreMode,
-    SubNet,
-    SubNetMode,
-    Tensor,
-)
-from nntc.core.dtype import DType
+from nntc.backend.subnets import Interface, Part, cpu_step, split, subnets
+from nntc.bmodel import CHIP, BModel, Coeff, CommandGroup, Net, Stage
 from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Value
@@ -35,14 +22,6 @@ from nntc.isa.chip import CONTEXT_BASE
 from nntc.isa.layout import align_up
 
 Progress = Callable[[str, int, int], None]
-
-_TYPES = {
-    DType.F32: BDataType.FLOAT32,
-    DType.I32: BDataType.INT32,
-    DType.I8: BDataType.INT8,
-    DType.U8: BDataType.UINT8,
-    DType.BOOL: BDataType.UINT8,
-}
 
 
 def compile_graph(
@@ -69,42 +48,46 @@ def compile_graph(
         placement.of(legal_root(value)).pinned = True
     if chosen.keep_values:
         _keep_values(units, legal)
-    steps = _plan(units, placement, report)
+    parts = split(units)
+    for index, part in enumerate(parts):
+        report("plan", index, len(parts))
+        part.steps = _plan(part, placement)
     context = align_up(CONTEXT_BASE + coefficients.size, PAGE)
+    steps = [step for part in parts for step in part.steps]
     births = _lifetimes(steps, placement.storages, chosen.keep_values)
     context_size = allocate(placement.storages, births, context)
-    report("schedule", 0, 1)
-    stream = Stream()
-    pipeline.run(steps, Assembler(stream))
-    report("encode", 0, 1)
-    commands = [CommandGroup(*g.encode()) for g in stream.finish()]
-    inputs = [
-        _tensor(v, w, placement, i)
-        for i, (v, w) in enumerate(zip(graph.inputs, legal.graph.inputs, strict=True))
-    ]
-    outputs = [
-        _tensor(v, w, placement, i)
-        for i, (v, w) in enumerate(zip(graph.outputs, legal.graph.outputs, strict=True))
-    ]
+    tiu = gdma = 0
+    for index, part in enumerate(parts):
+        report("schedule", index, len(parts))
+        if part.cpu is not None:
+            continue
+        stream = Stream()
+        pipeline.run(part.steps, Assembler(stream))
+        part.groups = [CommandGroup(*g.encode()) for g in stream.finish()]
+        counts = stream.counts()
+        tiu, gdma = tiu + counts[0], gdma + counts[1]
+    interface = Interface(graph, legal.graph, placement)
+    chain = subnets(parts, interface)
     stage = Stage(
-        inputs=inputs,
-        outputs=outputs,
+        inputs=interface.tensors(legal.graph.inputs),
+        outputs=interface.tensors(legal.graph.outputs),
         ctx_addr=context,
         ctx_size=max(context_size, PAGE),
         coeff=Coeff(CONTEXT_BASE, coefficients.blob()) if coefficients.size else None,
-        subnets=[SubNet(SubNetMode.TPU, groups=commands, inputs=inputs, outputs=outputs)],
+        subnets=chain,
     )
     model = BModel(CHIP, [Net(chosen.net_name or graph.name, [stage])])
-    tiu, gdma = stream.counts()
     statistics = {
-        "units": len(units),
+        "operators": len(graph.nodes),
+        "groups": sum(len(p.units) for p in parts),
+        "cpu_layers": sum(p.cpu is not None for p in parts),
         "steps": len(steps),
-        "tiu": tiu,
-        "gdma": gdma,
+        "tiu_instructions": tiu,
+        "gdma_instructions": gdma,
         "coefficient_bytes": coefficients.size,
         "context_bytes": context_size,
     }
-    return CompileResult(model, _value_map(legal, placement, units), statistics)
+    return CompileResult(model, _value_map(legal, placement), statistics)
 
 
 def _check_interface(graph: Graph) -> None:
@@ -136,10 +119,11 @@ def _keep_values(units: list[Unit], legal: Legal) -> None:
             ]
 
 
-def _plan(units: list[Unit], placement: Placement, report: Progress) -> list[Step]:
+def _plan(part: Part, placement: Placement) -> list[Step]:
+    if part.cpu is not None:
+        return [cpu_step(part.cpu, placement)]
     steps: list[Step] = []
-    for index, unit in enumerate(units):
-        report("plan", index, len(units))
+    for unit in part.units:
         node = unit.nodes[0]
         if unit.group is not None:
             steps += groups.plan(unit.group, placement)
@@ -167,20 +151,7 @@ def _lifetimes(steps: list[Step], storages: list[Storage], forever: bool) -> dic
     return births
 
 
-def _tensor(value: Value, legal: Value, placement: Placement, index: int) -> Tensor:
-    storage = placement.of(legal_root(legal))
-    return Tensor(
-        name=value.name,
-        dtype=_TYPES[legal.dtype],
-        shape=value.shape or (1,),
-        store_mode=StoreMode.N1,
-        device_addr=storage.address,
-        mem_type=MemType.TPU,
-        index=index,
-    )
-
-
-def _value_map(legal: Legal, placement: Placement, units: list[Unit]) -> dict[str, Where]:
+def _value_map(legal: Legal, placement: Placement) -> dict[str, Where]:
     """Values of the source graph that have a place in the context area."""
     found: dict[str, Where] = {}
     for name, value in legal.values.items():

@@ -137,3 +137,22 @@ class Narrow(Op):
             return (x > 0.5,)
         limits = np.iinfo(self.to.numpy)
         return (np.clip(np.rint(x), limits.min, limits.max).astype(self.to.numpy),)
+
+
+@dataclass(frozen=True)
+class CpuCall(Op):
+    """A layer of the runtime's CPU library between two TPU parts.
+
+    Attributes:
+        op_type: the runtime's number of the layer.
+        param: the layer's parameter struct as bytes.
+        results: types of the results.
+    """
+
+    name = "CpuCall"
+    op_type: int
+    param: bytes
+    results: tuple[TensorType, ...]
+
+    def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
+        return self.results

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nntc.backend.legalize import elementwise, network, norms, shapes
+from nntc.backend.legalize import elementwise, host, network, norms, shapes
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import TABLE
 from nntc.core.errors import Problems, UnsupportedError
@@ -58,4 +58,4 @@ def legalize(source: Graph) -> Legal:
     return Legal(builder.graph, values)
 
 
-__all__ = ["Legal", "elementwise", "legalize", "network", "norms", "shapes"]
+__all__ = ["Legal", "elementwise", "host", "legalize", "network", "norms", "shapes"]

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nntc.backend.ops import Bits, Compare, FloatToInt, IntToFloat, Narrow, Select, Widen
+from nntc.backend.ops import Bits, Compare, CpuCall, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, Value
 
 BYTE_TYPES = (DType.I8, DType.U8, DType.BOOL)
 """Types that network inputs and outputs keep in one byte."""
+
+
+def _on_host(value: Value) -> bool:
+    return value.producer is not None and isinstance(value.producer.op, CpuCall)
 
 
 def carrier(dtype: DType) -> DType:
@@ -100,7 +104,8 @@ class Builder:
                 result = self(Narrow(kept), self.f32(value))
             source = self.root(result)
             taken = any(self.root(o) is source for o in self.graph.outputs)
-            if source.is_constant or source in self.graph.inputs or taken:
+            reshaped = result is not source and _on_host(source)
+            if source.is_constant or source in self.graph.inputs or taken or reshaped:
                 # An output needs memory of its own.
                 result = self(ops.Expand(result.shape), result)
             self.graph.outputs.append(result)
@@ -119,11 +124,15 @@ class Builder:
         if all(v is not None and v.is_constant for v in inputs):
             data = op.compute(*(v.data for v in inputs if v is not None))[0]
             return self.graph.constant(data, inputs[0].name if inputs[0] else op.name)
+        return self.several(op, *inputs)[0]
+
+    def several(self, op: Op, *inputs: Value | None) -> list[Value]:
+        """Append an operator; returns all its results."""
         base = self.node.name if self.node is not None else op.name
         self._count += 1
         source = self.node.source if self.node is not None else ""
         node = self.graph.add(op, *inputs, name=f"{base}/{self._count}", source=source)
-        return node.output
+        return node.outputs
 
     def constant(self, data: Any, name: str = "const") -> Value:
         """An fp32 constant (int32 if the array is one)."""
@@ -163,6 +172,10 @@ class Builder:
     def bits(self, fn: str, a: Value, b: Value | int) -> Value:
         right = b if isinstance(b, Value) else self.constant(np.asarray(b, np.int32))
         return self(Bits(fn), a, right)
+
+    def to_int(self, x: Value) -> Value:
+        """fp32 as int32 bits, truncated."""
+        return self(FloatToInt(), x)
 
     def reduce(self, fn: str, x: Value, axes: Sequence[int]) -> Value:
         """Reduction that keeps the reduced axes with size 1."""

@@ -7,7 +7,7 @@ import numpy as np
 from nntc.backend.kernels.pointwise import is_pointwise
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import rewrites
-from nntc.backend.ops import COMPARISONS
+from nntc.backend.ops import COMPARISONS, IntToFloat
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
@@ -96,7 +96,7 @@ def binary(b: Builder, node: Node) -> Value:
         return b.bits(op.fn[3:], b.i32(left), b.i32(right))
     if op.fn in ("shl", "shr"):
         amount = b.f32(right) if op.fn == "shl" else b.unary("neg", b.f32(right))
-        shifted = b.bits("shift", b.i32(left), _to_int(b, amount))
+        shifted = b.bits("shift", b.i32(left), b.to_int(amount))
         if left.dtype in (DType.U8, DType.U16):
             shifted = b.bits("and", shifted, (1 << left.dtype.size * 8) - 1)
         return shifted
@@ -118,12 +118,6 @@ def binary(b: Builder, node: Node) -> Value:
             return b.compare(fn, x, y)
         case fn:
             return b.binary(fn, x, y)
-
-
-def _to_int(b: Builder, x: Value) -> Value:
-    from nntc.backend.ops import FloatToInt
-
-    return b(FloatToInt(), x)
 
 
 @rewrites(ops.Where)
@@ -154,7 +148,5 @@ def _wrap(b: Builder, value: Value, to: DType) -> Value:
     if to.value.startswith("u"):
         return low
     # Shifting up and arithmetically down would need two steps more than flipping the sign bit.
-    from nntc.backend.ops import IntToFloat
-
     flipped = b.bits("xor", low, 1 << (width - 1))
     return b.sub(b(IntToFloat(), flipped), float(1 << (width - 1)))

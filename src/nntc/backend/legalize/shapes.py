@@ -9,7 +9,6 @@ import numpy as np
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.norms import reduce_axes
 from nntc.backend.legalize.registry import rewrites
-from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
 
@@ -113,7 +112,7 @@ def one_hot(b: Builder, node: Node) -> Value:
     axis = op.axis % rank
     shape = list(indices.shape)
     shape.insert(axis, 1)
-    spread = _from_end(b, b.reshape(indices, shape), op.depth)
+    spread = from_end(b, b.reshape(indices, shape), op.depth)
     steps = np.arange(op.depth, dtype=np.float32).reshape(
         [op.depth if a == axis else 1 for a in range(rank)]
     )
@@ -123,7 +122,14 @@ def one_hot(b: Builder, node: Node) -> Value:
     return b.add(b.mul(hit, b.sub(on, off)), off)
 
 
-def _from_end(b: Builder, indices: Value, size: int) -> Value:
+def on_host(b: Builder, node: Node) -> Value:
+    """The host's form of an operator that is too much work for the TPU at this size."""
+    from nntc.backend.legalize.host import LARGE
+
+    return LARGE[type(node.op)](b, node)
+
+
+def from_end(b: Builder, indices: Value, size: int) -> Value:
     """Negative indices count from the end."""
     if indices.data is not None:
         data = np.asarray(indices.data)
@@ -144,16 +150,13 @@ def gather(b: Builder, node: Node) -> Value:
         return b.reshape(y, node.output.shape)
     size, count = table.shape[axis], indices.type.size
     if size * count > ONE_HOT_LIMIT:
-        raise UnsupportedError(
-            f"{node.source}: Gather with run-time indices: {count} of {size} positions are more "
-            f"than the TPU can pick ({ONE_HOT_LIMIT} comparisons)"
-        )
+        return on_host(b, node)
     x = b.f32(table)
     rank = len(x.shape)
     order = [axis] + [a for a in range(rank) if a != axis]
     rows = b.transpose(x, order)
     rest = rows.shape[1:]
-    wanted = _from_end(b, b.reshape(b.f32(indices), (count, 1)), size)
+    wanted = from_end(b, b.reshape(b.f32(indices), (count, 1)), size)
     steps = b.constant(np.arange(size, dtype=np.float32)[None], "positions")
     ones = b.compare("eq", wanted, steps)
     y = b.matmul(ones, b.reshape(rows, (size, math.prod(rest))))
@@ -175,10 +178,7 @@ def gather_elements(b: Builder, node: Node) -> Value:
     axis = op.axis % rank
     size = table.shape[axis]
     if indices.type.size * size > ONE_HOT_LIMIT:
-        raise UnsupportedError(
-            f"{node.source}: GatherElements: {indices.type.size} x {size} comparisons are more "
-            f"than {ONE_HOT_LIMIT}"
-        )
+        return on_host(b, node)
     x = b.f32(table)
     for a in range(rank):
         if a != axis:
@@ -186,7 +186,7 @@ def gather_elements(b: Builder, node: Node) -> Value:
     # [.., wanted, ..] against [.., 1, .., size] along a new last axis.
     perm = [a for a in range(rank) if a != axis] + [axis]
     rows = b.transpose(x, perm)
-    wanted = b.transpose(_from_end(b, b.f32(indices), size), perm)
+    wanted = b.transpose(from_end(b, b.f32(indices), size), perm)
     outer = math.prod(rows.shape[:-1])
     count = wanted.shape[-1]
     rows = b.reshape(rows, (outer, 1, size))

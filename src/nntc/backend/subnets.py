@@ -1,0 +1,186 @@
+"""Parts of a network: TPU parts with their instruction streams, and CPU layers between them.
+
+The runtime runs the subnets in order and matches their tensors by name; a tensor that crosses a
+border lies in the context area and is copied to and from the host by the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nntc.backend.grouping import Unit
+from nntc.backend.memory import Placement
+from nntc.backend.ops import CpuCall
+from nntc.backend.plan import Step, Storage, Transfer
+from nntc.bmodel import (
+    BDataType,
+    CommandGroup,
+    CpuLayer,
+    MemType,
+    StoreMode,
+    SubNet,
+    SubNetMode,
+    Tensor,
+)
+from nntc.core.dtype import DType
+from nntc.ir import ops
+from nntc.ir.graph import Graph, Node, Value
+
+_TYPES = {
+    DType.F32: BDataType.FLOAT32,
+    DType.I32: BDataType.INT32,
+    DType.I8: BDataType.INT8,
+    DType.U8: BDataType.UINT8,
+    DType.BOOL: BDataType.UINT8,
+}
+
+
+@dataclass
+class Part:
+    """A run of units for the TPU, or one CPU layer."""
+
+    units: list[Unit] = field(default_factory=list[Unit])
+    cpu: Node | None = None
+    steps: list[Step] = field(default_factory=list[Step])
+    groups: list[CommandGroup] = field(default_factory=list[CommandGroup])
+
+    def nodes(self) -> Iterable[Node]:
+        for unit in self.units:
+            yield from unit.nodes
+
+
+def split(units: list[Unit]) -> list[Part]:
+    """Cut the units at CPU layers.
+
+    A reshape costs nothing and stays with what it reshapes, so that no part is empty.
+    """
+    parts: list[Part] = []
+    home: dict[Value, Part] = {}
+    for unit in units:
+        node = unit.nodes[0]
+        if isinstance(node.op, CpuCall):
+            parts.append(Part([unit], cpu=node))
+        else:
+            part = home.get(node.operands[0]) if isinstance(node.op, ops.Reshape) else None
+            if part is None or part.cpu is not None:
+                if not parts or parts[-1].cpu is not None:
+                    parts.append(Part())
+                part = parts[-1]
+            part.units.append(unit)
+            for made in unit.nodes:
+                home.update(dict.fromkeys(made.outputs, part))
+            continue
+        home.update(dict.fromkeys(node.outputs, parts[-1]))
+    return parts
+
+
+def cpu_step(node: Node, placement: Placement) -> Step:
+    """What a CPU layer reads and writes, for the lifetimes of tensors; it emits nothing."""
+
+    def transfer(storage: Storage, write: bool) -> Transfer:
+        touched = (storage,)
+        return Transfer(lambda asm: None, None, () if write else touched, touched if write else ())
+
+    return Step(
+        f"CPU {node.name}",
+        loads=[transfer(placement.of(v), False) for v in node.operands],
+        stores=[transfer(placement.of(v), True) for v in node.outputs],
+    )
+
+
+class Interface:
+    """Names and descriptions of the tensors that nets and subnets have in common.
+
+    Args:
+        source: the user's graph: names of the net's inputs and outputs.
+        legal: the legal graph: the values behind them.
+    """
+
+    def __init__(self, source: Graph, legal: Graph, placement: Placement) -> None:
+        self.placement = placement
+        self.legal = legal
+        self._names: dict[Value, str] = {}
+        pairs = [
+            *zip(legal.inputs, source.inputs, strict=True),
+            *zip(legal.outputs, source.outputs, strict=True),
+        ]
+        for value, wanted in pairs:
+            self._names[value] = wanted.name
+        self._taken = {v.name for _, v in pairs}
+        self._shapes = {value: wanted.shape for value, wanted in pairs}
+        self._on_host: set[Value] = set()
+
+    def crosses(self, value: Value) -> None:
+        """The host reads or writes this value."""
+        self._on_host.add(value)
+
+    def name(self, value: Value) -> str:
+        known = self._names.get(value)
+        if known is None:
+            known, count = value.name, 0
+            while known in self._taken:
+                count += 1
+                known = f"{value.name}.{count}"
+            self._taken.add(known)
+            self._names[value] = known
+        return known
+
+    def tensor(self, value: Value, index: int) -> Tensor:
+        both = MemType.TPU | MemType.CPU
+        return Tensor(
+            name=self.name(value),
+            dtype=_TYPES[value.dtype],
+            shape=self._shapes.get(value, value.shape) or (1,),
+            store_mode=StoreMode.N1,
+            device_addr=self.placement.of(value).address,
+            mem_type=both if value in self._on_host else MemType.TPU,
+            index=index,
+        )
+
+    def tensors(self, values: Iterable[Value]) -> list[Tensor]:
+        return [self.tensor(v, i) for i, v in enumerate(values)]
+
+
+def subnets(parts: list[Part], interface: Interface) -> list[SubNet]:
+    """The subnets of a stage, in a chain."""
+    legal = interface.legal
+    made_in: dict[Value, int] = dict.fromkeys(legal.inputs, -1)
+    for index, part in enumerate(parts):
+        for node in part.nodes():
+            made_in.update(dict.fromkeys(node.outputs, index))
+    reads: list[dict[Value, None]] = [{} for _ in parts]
+    writes: list[dict[Value, None]] = [{} for _ in parts]
+    for index, part in enumerate(parts):
+        for node in part.nodes():
+            for value in node.operands:
+                if part.cpu is None and (value.is_constant or made_in[value] == index):
+                    continue
+                reads[index][value] = None
+                if not value.is_constant and made_in[value] >= 0:
+                    writes[made_in[value]][value] = None
+        if part.cpu is not None:
+            for value in (*part.cpu.operands, *part.cpu.outputs):
+                interface.crosses(value)
+            writes[index].update(dict.fromkeys(part.cpu.outputs))
+    for value in legal.outputs:
+        if made_in[value] >= 0:
+            writes[made_in[value]][value] = None
+    result: list[SubNet] = []
+    for index, part in enumerate(parts):
+        chained = len(parts) > 1
+        following = index + 1 if index + 1 < len(parts) else -1
+        subnet = SubNet(
+            SubNetMode.TPU if part.cpu is None else SubNetMode.CPU,
+            groups=part.groups,
+            inputs=interface.tensors(reads[index]),
+            outputs=interface.tensors(writes[index]),
+            id=index if chained else -1,
+            next_ids=(following,) if chained else (),
+        )
+        if part.cpu is not None:
+            op = part.cpu.op
+            assert isinstance(op, CpuCall)
+            subnet.cpu = CpuLayer(op.op_type, op.param)
+        result.append(subnet)
+    return result
