@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import lzma
+import math
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,6 +23,24 @@ if TYPE_CHECKING:
 
 MAX_INPUT_BYTES = 8 << 30
 """Declared size of all arrays of a file above which it is refused before anything is read."""
+
+MAX_HEADER_BYTES = 65535
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,  # a compression method or version that nobody uses
+    OverflowError,
+    RuntimeError,  # an encrypted member; a header of too many brackets
+    MemoryError,  # the same, in other versions of Python
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What reading a damaged array file raises."""
 
 NpInputs = dict[str, np.ndarray] | list[np.ndarray]
 
@@ -57,7 +80,7 @@ def _read_npz(path: Path, file: IO[bytes]) -> NpInputs:
                 name = member.filename.removesuffix(".npy")
                 with problems.collect(), archive.open(member) as content:
                     arrays[name] = _read_npy(path, name, content)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as err:
+    except _DAMAGE as err:
         raise UserError(f"{path}: damaged .npz file: {err}") from None
     problems.raise_if_any()
     if not arrays:
@@ -71,31 +94,44 @@ def _read_npz(path: Path, file: IO[bytes]) -> NpInputs:
 def _read_npy(path: Path, name: str, file: IO[bytes]) -> np.ndarray:
     where = f"{path}: array {name!r}"
     try:
-        version = np.lib.format.read_magic(file)
-        reader = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = reader(file)
+        shape, fortran, dtype = _read_header(file)
         if dtype.hasobject:
             raise UserError(f"{where}: holds Python objects, not numbers")
         if dtype.kind not in "biuf":
             raise UserError(f"{where}: {dtype} is no type of numbers")
-        count = 1
-        for dim in shape:
-            if dim < 0:
-                raise UserError(f"{where}: damaged: shape {shape}")
-            count *= dim
-        if count * dtype.itemsize > MAX_INPUT_BYTES:
+        size = math.prod(shape) * dtype.itemsize
+        if size > MAX_INPUT_BYTES:
             raise UserError(f"{where}: shape {shape} is too large")
-        data = file.read(count * dtype.itemsize)
-        if len(data) != count * dtype.itemsize:
-            raise UserError(f"{where}: damaged: {len(data)} bytes for shape {shape}")
-        flat = np.frombuffer(data, dtype)
-        return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-    except (ValueError, SyntaxError, zipfile.BadZipFile, EOFError) as err:
+        data = file.read(size)
+    except _DAMAGE as err:
         raise UserError(f"{where}: damaged: {err}") from None
+    if len(data) != size:
+        raise UserError(f"{where}: damaged: {len(data)} bytes for shape {shape}")
+    flat = np.frombuffer(data, dtype)
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether in Fortran order, and type of an .npy file.
+
+    NumPy's own reader repairs headers of Python 2 and raises anything on damaged ones.
+
+    Raises:
+        one of _DAMAGE: not such a header.
+    """
+    magic, major = file.read(6), file.read(2)[:1]
+    if magic != b"\x93NUMPY" or major not in (b"\1", b"\2", b"\3"):
+        raise ValueError("not an .npy file")
+    length = int.from_bytes(file.read(2 if major == b"\1" else 4), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes")
+    fields = ast.literal_eval(file.read(length).decode("utf-8").strip())
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("unknown header")
+    shape = fields["shape"]
+    if not isinstance(shape, tuple) or not all(isinstance(d, int) and d >= 0 for d in shape):
+        raise ValueError(f"shape {shape!r}")
+    return shape, bool(fields["fortran_order"]), np.dtype(fields["descr"])
 
 
 def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nntc.bmodel import BModel, Stage, StoreMode, SubNet, SubNetMode, Tensor
+from nntc.bmodel import BModel, Stage, SubNet, SubNetMode, Tensor
 from nntc.bmodel.model import COMPUTED
-from nntc.core.errors import BModelError, DeviceError, Problems, UserError
+from nntc.core.errors import BModelError, DeviceError, Problems
+from nntc.isa.chip import CONTEXT_BASE, WORD_BYTES
 from nntc.runtime.device import CommandDevice, Context, LoadedStage
 
 MAX_CONTEXT_BYTES = 12 << 30
@@ -157,6 +158,7 @@ class Launch:
         self._tensors = {t.name: t for t in (*stage.inputs, *stage.outputs)}
         self.host: dict[str, np.ndarray] = {}
         self._device: set[str] = set()
+        self._buffers: dict[str, np.ndarray] = {}
         self._written: dict[str, int] = {}
         self._clock = 0
 
@@ -222,15 +224,15 @@ class Launch:
             )
         if array.size == math.prod(tensor.shape):
             stored = _stored(tensor)
-            array = array.reshape(tensor.shape)
+            array = array.astype(tensor.dtype.numpy, copy=False).reshape(tensor.shape)
             if stored is not tensor:
                 top = tensor.pad_h >> 16
                 rows = (top, stored.shape[2] - tensor.shape[2] - top)
                 array = np.pad(array, ((0, 0), (0, 0), rows, (0, 0)))
             data = stored.store(array)
-        elif array.size < math.prod(tensor.shape) and tensor.store_mode is StoreMode.N1:
-            # A CPU layer may find fewer elements than the tensor has room for.
-            data = np.ascontiguousarray(array, tensor.dtype.numpy).reshape(-1).view(np.uint8)
+        elif tensor.name in self._buffers and self._buffers[tensor.name].nbytes == tensor.size:
+            # A CPU layer found fewer elements than there is room for: the room is copied.
+            data = self._buffers[tensor.name].view(np.uint8)
         else:
             raise BModelError(
                 f"{self._where}: tensor {tensor.name} has the shape {list(array.shape)}, "
@@ -254,28 +256,45 @@ class Launch:
         return array.astype(tensor.dtype.numpy, copy=False)
 
     def _is_coefficient(self, tensor: Tensor) -> bool:
-        return tensor.name not in self._written and tensor.device_addr < self._stage.ctx_addr
+        in_coefficients = CONTEXT_BASE <= tensor.device_addr < self._stage.ctx_addr
+        return in_coefficients and tensor.name not in self._written
 
     # -- subnets that are not on the TPU ----------------------------------------------------
 
     def _run_cpu(self, subnet: SubNet) -> None:
+        """Host buffers are arrays of 32-bit words, of the declared size and zero at first."""
         from nntc.runtime import cpu
 
         layer = subnet.cpu
         if layer is None:
             raise BModelError(f"{self._where}: a CPU subnet has no CPU layer")
-        inputs = [self._to_host(self._tensors.get(t.name, t)) for t in subnet.inputs]
-        try:
-            outputs = cpu.run(layer.op_type, layer.param, inputs)
-        except UserError as err:
-            raise type(err)([f"{self._where}: {text}" for text in err.problems]) from None
-        if len(outputs) < len(subnet.outputs):
-            raise BModelError(
-                f"{self._where}: CPU layer {layer.op_type} gives {len(outputs)} tensors, "
-                f"{len(subnet.outputs)} are expected"
-            )
-        for tensor, array in zip(subnet.outputs, outputs, strict=False):
-            self._put_host(tensor.name, array)
+        constants = {constant.name: constant.data for constant in layer.constants}
+        for tensor in (*subnet.inputs, *subnet.outputs):
+            if tensor.dtype.size != WORD_BYTES:
+                raise BModelError(
+                    f"{self._where}: tensor {tensor.name} of a CPU layer is {tensor.dtype.text}; "
+                    "CPU layers work on 32-bit elements"
+                )
+        inputs: list[np.ndarray] = []
+        for tensor in subnet.inputs:
+            if tensor.name in constants and tensor.name not in self._written:
+                words = np.frombuffer(constants[tensor.name], tensor.dtype.numpy)
+                inputs.append(words[: math.prod(tensor.shape)].reshape(tensor.shape))
+            else:
+                inputs.append(self._to_host(self._tensors.get(tensor.name, tensor)))
+        buffers = [np.zeros(math.prod(t.shape), np.float32) for t in subnet.outputs]
+        shapes = cpu.run_into(
+            layer.op_type,
+            layer.param,
+            inputs,
+            buffers,
+            [tensor.shape for tensor in subnet.outputs],
+            name=f"{self._where}: CPU layer {layer.op_type}",
+        )
+        for tensor, buffer, shape in zip(subnet.outputs, buffers, shapes, strict=True):
+            words = buffer.view(tensor.dtype.numpy)
+            self._put_host(tensor.name, words[: math.prod(shape)].reshape(shape))
+            self._buffers[tensor.name] = words
 
     def _merge(self, subnet: SubNet) -> None:
         """Each output is the candidate that was written last."""
