@@ -81,8 +81,9 @@ def _table(builder: flatbuffers.Builder, blobs: BlobWriter, record: Record) -> i
                     definition.id, value, definition.default
                 )
         elif kind.shape in (Shape.STRUCT, Shape.BLOB):
-            place = _struct(builder, blobs, kind, value)
-            builder.PrependStructSlot(definition.id, place, 0)
+            builder.Prep(kind.align, kind.size)
+            _struct(builder, blobs, kind, value)
+            builder.PrependStructSlot(definition.id, builder.Offset(), 0)
         else:
             builder.PrependUOffsetTRelativeSlot(definition.id, value, 0)
     return builder.EndObject()
@@ -133,13 +134,12 @@ def _child(builder: flatbuffers.Builder, blobs: BlobWriter, kind: Kind, value: A
     return value
 
 
-def _struct(builder: flatbuffers.Builder, blobs: BlobWriter, kind: Kind, value: bytes) -> int:
-    """Write an inline struct; returns its place."""
+def _struct(builder: flatbuffers.Builder, blobs: BlobWriter, kind: Kind, value: bytes) -> None:
+    """Write an inline struct where the builder is; the caller has taken care of alignment."""
     raw = value
     if kind.shape in (Shape.BLOB, Shape.BLOBS):
         place = blobs.place(value)
         raw = place.to_bytes(8, "little") + len(value).to_bytes(8, "little")
-    builder.Prep(kind.align, len(raw))
+    builder.Prep(1, len(raw))
     for byte in reversed(raw):
         builder.Place(byte, Uint8Flags)
-    return builder.Offset()

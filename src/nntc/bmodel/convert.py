@@ -30,6 +30,8 @@ from nntc.bmodel.storage import BDataType, StoreMode
 from nntc.core.errors import Problems
 from nntc.isa.chip import COMMAND_BYTES
 
+MAX_SHOWN = 80
+
 _Enum = TypeVar("_Enum", bound=IntEnum)
 
 
@@ -38,6 +40,14 @@ class Lift:
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
+        self.dropped: list[str] = []
+
+    def plain(self, record: Record, *names: str) -> list[Any]:
+        """Fields of a table that has no ``extra`` in the model; None for what is absent."""
+        more = sorted(set(record.values) - set(names))
+        if more:
+            self.dropped.append(f"{record.table}: fields {', '.join(more)} are dropped")
+        return [record.values.get(name) for name in names]
 
     def model(self, record: Record) -> BModel:
         take = record.values.pop
@@ -63,7 +73,7 @@ class Lift:
     def net(self, record: Record) -> Net:
         take = record.values.pop
         name = take("name")
-        path = f"net {name!r}"
+        path = f"net {shown(name)}"
         old = [*take("net_static", []), *take("net_dynamic", [])]
         parameters = take("parameter", None)
         if parameters is None:
@@ -95,18 +105,22 @@ class Lift:
             io_size=take("io_size", 0),
             extra=record.values,
         )
-        ours = [(g.tiu, g.gdma) for g in stage.groups]
-        if [(g.tiu, g.gdma) for g in groups] != ours:
+        # Blobs of equal content are one object.
+        if [(id(g.tiu), id(g.gdma)) for g in groups] != [
+            (id(g.tiu), id(g.gdma)) for g in stage.groups
+        ]:
             self.problems.add(
-                f"{path}: its {len(groups)} command groups are not the {len(ours)} of its "
-                "static TPU subnets in order"
+                f"{path}: its {len(groups)} command groups are not the {len(stage.groups)} of "
+                "its static TPU subnets in order"
             )
         return stage
 
     def subnet(self, record: Record, path: str) -> SubNet:
         take = record.values.pop
-        merge = take("merge_param", None)
+        merge = take("merge_param", Record("MergeParam"))
+        sources: list[Record] = self.plain(merge, "output_from")[0] or []
         switch = take("switch_param", Record("SwitchParam"))
+        switch_from, switch_branch = self.plain(switch, "output_from", "output_branch")
         layers = take("cpu_param", [])
         if len(layers) > 1:
             self.problems.add(f"{path}: {len(layers)} CPU layers, at most 1 can run")
@@ -121,13 +135,9 @@ class Lift:
             is_dynamic=bool(take("is_dynamic", 0)),
             ir_offset=take("ir_offset", 0),
             ir_length=take("ir_len", 0),
-            merge_from=tuple(
-                r.values.get("indice", ()) for r in merge.values.get("output_from", [])
-            )
-            if merge
-            else (),
-            switch_from=switch.values.get("output_from", ()),
-            switch_branch=switch.values.get("output_branch", ()),
+            merge_from=tuple(self.plain(r, "indice")[0] or () for r in sources),
+            switch_from=switch_from or (),
+            switch_branch=switch_branch or (),
             extra=record.values,
         )
 
@@ -166,10 +176,8 @@ class Lift:
 
     def coeff(self, record: Record) -> Coeff:
         take = record.values.pop
-        locations = [
-            Location(v["name"], v.get("offset", 0), v.get("size", 0))
-            for v in (r.values for r in take("location", []))
-        ]
+        places = [self.plain(r, "name", "offset", "size") for r in take("location", [])]
+        locations = [Location(name, start or 0, size or 0) for name, start, size in places]
         code = take("check_code", None)
         data = take("binary_coeff", b"")
         if code is None:
@@ -182,8 +190,8 @@ class Lift:
     def tensor(self, record: Record, path: str) -> Tensor:
         take = record.values.pop
         name = take("name")
-        path = f"{path} {name!r}"
-        shapes = [tuple(r.values.get("dim", ())) for r in take("shape", [])]
+        path = f"{path} {shown(name)}"
+        shapes = [tuple(self.plain(r, "dim")[0] or ()) for r in take("shape", [])]
         if not shapes:
             self.problems.add(f"{path}: has no shape")
         return Tensor(
@@ -211,6 +219,11 @@ class Lift:
             known = ", ".join(f"{e.value} {e.name}" for e in kind)
             self.problems.add(f"{what} {value} is none of {known}")
             return next(iter(kind))
+
+
+def shown(name: str) -> str:
+    """A name for a message: quoted, its middle left out when it is long."""
+    return repr(name if len(name) <= MAX_SHOWN else f"{name[: MAX_SHOWN // 2]}…{name[-20:]}")
 
 
 def _from_old(record: Record) -> Record:

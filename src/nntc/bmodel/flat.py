@@ -59,12 +59,13 @@ class Layout:
 
 
 class Blobs:
-    """The binary section: ranges are checked, equal ranges give the same object."""
+    """The binary section: ranges are checked, equal contents are one object."""
 
     def __init__(self, data: bytes, start: int, size: int) -> None:
         self.size = size
         self._data, self._start = data, start
         self._taken: dict[tuple[int, int], bytes] = {}
+        self._contents: dict[bytes, bytes] = {}
         self._bytes = 0
 
     def take(self, position: int, start: int, size: int) -> bytes:
@@ -85,7 +86,7 @@ class Blobs:
                     position, f"blobs overlap: they add up to over twice the section, {self.size}"
                 )
             blob = self._data[self._start + start : self._start + start + size]
-            self._taken[start, size] = blob
+            blob = self._taken[start, size] = self._contents.setdefault(blob, blob)
         return blob
 
 
@@ -108,15 +109,17 @@ class FlatReader:
 
     def root(self) -> Record | None:
         """The root table, or None when it cannot be read."""
-        record: Record | None = None
+        return self.read_table(self._u32(0), ROOT)
+
+    def read_table(self, position: int, name: str) -> Record | None:
+        """The table at *position* with all that it leads to, or None when it cannot be read."""
         try:
-            self._check(0, 4, 4, "root offset")
-            record = self._table(self._u32(0), ROOT, ROOT)
+            return self._table(position, name, name)
         except MalformedError as err:
-            self._report(ROOT, err)
+            self.problems.add(self._message(name, err))
         except StopReadingError as err:
             self.problems.add(str(err))
-        return record
+        return None
 
     # bounded access
 
@@ -170,8 +173,11 @@ class FlatReader:
 
     # tables and values
 
+    def _message(self, path: str, err: MalformedError) -> str:
+        return f"offset {self.base + err.position:#x}: {path}: {err}"
+
     def _report(self, path: str, err: MalformedError) -> None:
-        self.problems.add(f"offset {self.base + err.position:#x}: {path}: {err}")
+        self.problems.add(self._message(path, err))
         if len(self.problems) >= MAX_PROBLEMS:
             raise StopReadingError(f"stopped after {MAX_PROBLEMS} problems")
 

@@ -58,8 +58,9 @@ def _decode(data: bytes, problems: Problems) -> BModel | None:
     if root is None or len(problems):
         return None
     dropped = recover(reader)
-    model = Lift(problems).model(root)
-    model.dropped = tuple(dropped)
+    lift = Lift(problems)
+    model = lift.model(root)
+    model.dropped = (*dropped, *lift.dropped)
     if not len(problems):
         for line in broken_rules(model):
             problems.add(line)

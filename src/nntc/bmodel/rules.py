@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from nntc.bmodel.convert import shown
 from nntc.bmodel.model import (
     CHIP,
     BModel,
@@ -38,7 +41,7 @@ def problems(model: BModel) -> list[str]:
 
 def _model(model: BModel) -> Iterator[str]:
     if model.chip != CHIP:
-        yield f"chip {model.chip!r}: only {CHIP} models are supported"
+        yield f"chip {shown(model.chip)}: only {CHIP} models are supported"
         return
     for name in ("type", "version", "time"):
         if "\0" in getattr(model, name):
@@ -47,17 +50,35 @@ def _model(model: BModel) -> Iterator[str]:
         yield "the model has no net"
     yield from _unique("net", [n.name for n in model.nets])
     for net in model.nets:
-        yield from _net(net, f"net {net.name!r}")
+        yield from _net(net, f"net {shown(net.name)}")
+    yield from _check_codes(model)
 
 
 def _unique(what: str, names: Sequence[str]) -> Iterator[str]:
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        yield f"{what} name {name!r} is there {names.count(name)} times"
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield f"{what} name {shown(name)} is there {times} times"
+        if "\0" in name:
+            yield f"{what} name {shown(name)} holds a zero byte"
     if "" in names:
         yield f"a {what} has no name"
-    for name in names:
-        if "\0" in name:
-            yield f"{what} name {name!r} holds a zero byte"
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where a stage's tensors may lie: (start, end) of device memory, floats of host memory."""
+
+    regions: list[tuple[int, int]]
+    floats: int
+
+    @staticmethod
+    def of(stage: Stage) -> _Room:
+        size = max(stage.ctx_size, sum(stage.ctx_sizes))
+        regions = [(stage.ctx_addr, stage.ctx_addr + size)]
+        if stage.coeff is not None:
+            start = stage.coeff.address
+            regions.append((start, start + len(stage.coeff.data)))
+        return _Room(regions, stage.cpu_mem_size)
 
 
 def _net(net: Net, path: str) -> Iterator[str]:
@@ -83,25 +104,27 @@ def _stage(stage: Stage, path: str) -> Iterator[str]:
         yield f"{path}: has no output"
     if not stage.subnets:
         yield f"{path}: has no subnet"
-    size = _ctx_size(stage)
-    if stage.ctx_addr + size > DDR_LIMIT or (size and stage.ctx_addr < CONTEXT_BASE):
+    room = _Room.of(stage)
+    low, high = room.regions[0]
+    if high > DDR_LIMIT or (low < high and low < CONTEXT_BASE):
         yield (
-            f"{path}: context {stage.ctx_addr:#x}+{size:#x} is not within "
-            f"{CONTEXT_BASE:#x}..{DDR_LIMIT:#x}"
+            f"{path}: context {low:#x}..{high:#x} is not within {CONTEXT_BASE:#x}..{DDR_LIMIT:#x}"
         )
     if stage.coeff is not None:
         yield from _coeff(stage.coeff, stage, path)
     for tensor in [*stage.inputs, *stage.outputs]:
-        yield from _tensor(tensor, stage, f"{path}: {tensor.name!r}", placed=True)
+        yield from _tensor(tensor, room, f"{path}: {shown(tensor.name)}", placed=True)
     for i, subnet in enumerate(stage.subnets):
-        yield from _subnet(subnet, stage, i, f"{path} subnet {i}")
+        yield from _subnet(subnet, stage, f"{path} subnet {i}")
+        for tensor in [*subnet.inputs, *subnet.outputs]:
+            where = f"{path} subnet {i}: {shown(tensor.name)}"
+            yield from _tensor(tensor, room, where, placed=False)
+    ids = [s.id for s in stage.subnets]
+    if ids != [-1] * len(ids) and ids != list(range(len(ids))):
+        yield f"{path}: subnet ids {ids[:MAX_DIMS]} are neither their positions nor all -1"
     yield from _cycle(stage, path)
     if len(stage.subnets) > 1:
         yield from _sources(stage, path)
-
-
-def _ctx_size(stage: Stage) -> int:
-    return max(stage.ctx_size, sum(stage.ctx_sizes))
 
 
 def _coeff(coeff: Coeff, stage: Stage, path: str) -> Iterator[str]:
@@ -111,59 +134,63 @@ def _coeff(coeff: Coeff, stage: Stage, path: str) -> Iterator[str]:
             f"{path}: coefficients {coeff.address:#x}+{len(coeff.data):#x} are not within "
             f"{CONTEXT_BASE:#x}..{stage.ctx_addr:#x} (the context)"
         )
-    digest = hashlib.sha256(coeff.data).digest()
-    if coeff.check_code != digest:
-        yield (
-            f"{path}: check_code {coeff.check_code.hex() or 'empty'} is not the SHA-256 of the "
-            f"{len(coeff.data)} bytes of coefficients, {digest.hex()}"
-        )
     for place in coeff.locations:
         if place.offset + place.size > len(coeff.data):
             yield (
-                f"{path}: coefficient {place.name!r} {place.offset}+{place.size} leaves the "
+                f"{path}: coefficient {shown(place.name)} {place.offset}+{place.size} leaves the "
                 f"{len(coeff.data)} bytes"
             )
 
 
-def _tensor(tensor: Tensor, stage: Stage, path: str, placed: bool) -> Iterator[str]:
+def _check_codes(model: BModel) -> Iterator[str]:
+    """Check codes are the key under which the runtime shares memory: they must be true."""
+    digests: dict[int, bytes] = {}
+    for net in model.nets:
+        for i, stage in enumerate(net.stages):
+            if stage.coeff is None:
+                continue
+            code, data = stage.coeff.check_code, stage.coeff.data
+            if id(data) not in digests:
+                digests[id(data)] = hashlib.sha256(data).digest()
+            if code != digests[id(data)]:
+                yield (
+                    f"net {shown(net.name)} stage {i}: check_code {code[:32].hex() or 'empty'} is "
+                    f"not the SHA-256 of the {len(data)} bytes of coefficients, "
+                    f"{digests[id(data)].hex()}"
+                )
+
+
+def _tensor(tensor: Tensor, room: _Room, path: str, placed: bool) -> Iterator[str]:
     """Rules of a tensor; *placed*: it must have a device address."""
     for shape in (tensor.shape, *tensor.more_shapes):
         if len(shape) > MAX_DIMS or any(not 0 <= d <= MAX_DIM for d in shape):
-            yield f"{path}: shape {list(shape)}: at most {MAX_DIMS} dimensions of 0..{MAX_DIM}"
+            dims = list(shape[: MAX_DIMS + 1])
+            yield f"{path}: shape {dims}: at most {MAX_DIMS} dimensions of 0..{MAX_DIM}"
             return
     if not math.isfinite(tensor.scale):
         yield f"{path}: scale {tensor.scale} is not finite"
     size = tensor.stored_bytes
-    regions = [(stage.ctx_addr, stage.ctx_addr + _ctx_size(stage))]
-    if stage.coeff is not None:
-        regions.append((stage.coeff.address, stage.coeff.address + len(stage.coeff.data)))
     start, end = tensor.device_addr, tensor.device_addr + size
-    if (placed or start) and not any(low <= start and end <= high for low, high in regions):
-        places = " nor ".join(f"{low:#x}..{high:#x}" for low, high in regions)
+    if (placed or start) and not any(low <= start and end <= high for low, high in room.regions):
+        places = " nor ".join(f"{low:#x}..{high:#x}" for low, high in room.regions)
         yield f"{path}: {size} bytes at {start:#x} are not within {places}"
-    floats = stage.cpu_mem_size
-    if floats and tensor.mem_type & MemType.CPU:
+    if room.floats and tensor.mem_type & MemType.CPU:
         count = math.prod(tensor.shape)
-        if tensor.cpu_addr + count > floats:
+        if tensor.cpu_addr + count > room.floats:
             yield (
-                f"{path}: {count} elements at {tensor.cpu_addr} of the host buffer of {floats} "
-                "floats"
+                f"{path}: {count} elements at {tensor.cpu_addr} of the host buffer of "
+                f"{room.floats} floats"
             )
 
 
-def _subnet(subnet: SubNet, stage: Stage, position: int, path: str) -> Iterator[str]:
+def _subnet(subnet: SubNet, stage: Stage, path: str) -> Iterator[str]:
     count = len(stage.subnets)
-    if subnet.id not in (-1, position):
-        yield f"{path}: id {subnet.id} is neither its position nor -1"
-    if subnet.id >= 0 and stage.subnets[0].id < 0:
-        yield f"{path}: has id {subnet.id}, but subnet 0 has none: give all or none"
     for following in subnet.next_ids:
         if not -1 <= following < count:
             yield f"{path}: next subnet {following} is none of {count}"
     for tensor in [*subnet.inputs, *subnet.outputs]:
         if not tensor.name:
             yield f"{path}: a tensor has no name"
-        yield from _tensor(tensor, stage, f"{path}: {tensor.name!r}", placed=False)
     if subnet.mode == SubNetMode.TPU and subnet.is_dynamic:
         size = len(stage.ir or b"")
         if subnet.ir_offset + subnet.ir_length > size:
@@ -183,8 +210,9 @@ def _subnet(subnet: SubNet, stage: Stage, position: int, path: str) -> Iterator[
             range(len(subnet.inputs))
         ):
             yield (
-                f"{path}: merge lists {list(subnet.merge_from)} for {len(subnet.inputs)} inputs "
-                f"and {len(subnet.outputs)} outputs"
+                f"{path}: merge lists {len(subnet.merge_from)} choices, of inputs up to "
+                f"{max(chosen, default=-1)}, for {len(subnet.inputs)} inputs and "
+                f"{len(subnet.outputs)} outputs"
             )
 
 
@@ -232,7 +260,7 @@ def _sources(stage: Stage, path: str) -> Iterator[str]:
         for tensor in subnet.inputs:
             coefficient = stage.coeff and stage.coeff.address <= tensor.device_addr < stage.ctx_addr
             if tensor.name not in made and not coefficient:
-                yield f"{path} subnet {i}: input {tensor.name!r} comes from nowhere"
+                yield f"{path} subnet {i}: input {shown(tensor.name)} comes from nowhere"
     for tensor in stage.outputs:
         if tensor.name not in made:
-            yield f"{path}: output {tensor.name!r} comes from nowhere"
+            yield f"{path}: output {shown(tensor.name)} comes from nowhere"

@@ -11,12 +11,15 @@ as plain bytes it could become an offset to nowhere.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
 
 from nntc.bmodel.flat import FlatReader, MalformedError, Slot, StopReadingError
 from nntc.bmodel.schema import BLOB, BLOBS, TEXT, Kind, Record, Shape, Unknown
 
 MAX_DEPTH = 16
+MAX_SLOTS = 1 << 16
+MIN_TEXT = 4
+"""Shorter ones may as well be vectors of small numbers; as such they keep all their bytes too."""
+
 _ELEMENT_SIZES = (16, 12, 8, 4, 2, 1)
 _PADDING = 7
 
@@ -25,6 +28,14 @@ class _Recovery:
     def __init__(self, reader: FlatReader) -> None:
         self.reader, self.data = reader, reader.data
         self.claims = sorted(reader.claims)
+        self.left: list[Slot] = []
+        self.work = 4 * len(reader.data)
+
+    def spend(self, work: int) -> None:
+        """Bound the time that looking at *work* elements takes, whatever the buffer says."""
+        self.work -= work
+        if self.work < 0:
+            raise StopReadingError("too many unknown fields")
 
     def free(self, position: int) -> int:
         """Bytes from *position* to the next claimed part; 0 when inside one or outside."""
@@ -37,29 +48,59 @@ class _Recovery:
     def u32(self, position: int) -> int:
         return int.from_bytes(self.data[position : position + 4], "little")
 
-    def recover(self, slot: Slot, vectors: bool, depth: int = 0) -> Unknown | None:
-        """The value of a slot, or None when it cannot be told.
+    def recover(self, slot: Slot, depth: int = 0) -> None:
+        """Put the value of a slot into its record, or keep the slot for :meth:`finish`."""
+        target = self.target(slot)
+        if target is None:
+            self.keep(slot, self.inline(slot))
+            return
+        found = self.table(target, depth) or self.tables(target, depth) or self.text(target)
+        if found is None:
+            self.left.append(slot)
+        else:
+            self.keep(slot, found)
 
-        Args:
-            vectors: also accept vectors of unknown elements. Their end is the next claimed part,
-                so they come after everything whose end is known by itself.
+    def finish(self) -> list[Slot]:
+        """Decide about the slots that are left, now that all else is claimed.
+
+        They are vectors of unknown elements where one fits, numbers where the place they seemed to
+        lead to has been claimed by another part. What is neither is returned.
         """
+        rest: list[Slot] = []
+        for slot in self.left:
+            target = self.target(slot)
+            found = None if target is None else self.vector(target)
+            if found is None:
+                rest.append(slot)
+            else:
+                self.keep(slot, found)
+        for slot in rest:
+            if self.target(slot) is None:
+                self.keep(slot, self.inline(slot))
+        return [slot for slot in rest if self.target(slot) is not None]
+
+    def target(self, slot: Slot) -> int | None:
+        """Where a slot leads to if it is an offset into unclaimed room, else None."""
         raw = self.data[slot.position : slot.position + slot.size]
-        if slot.position % 4 == 0 and slot.size >= 4 and not any(raw[4:]):
-            target = slot.position + self.u32(slot.position)
-            if target % 4 == 0 and target > slot.position and self.free(target) >= 4:
-                return (
-                    self.text(target)
-                    or self.table(target, depth)
-                    or self.tables(target, depth)
-                    or (self.vector(target) if vectors else None)
-                )
+        if slot.position % 4 or slot.size < 4 or any(raw[4:]):
+            return None
+        distance = self.u32(slot.position)
+        target = slot.position + distance
+        return target if distance and target % 4 == 0 and self.free(target) >= 4 else None
+
+    def inline(self, slot: Slot) -> Unknown:
+        """A slot that is no offset: a blob of the binary section, or bytes."""
+        raw = self.data[slot.position : slot.position + slot.size]
         if slot.position % 8 == 0 and slot.size >= 16 and not any(raw[16:]):
             blob = self.blob(slot.position)
             if blob:
                 return Unknown(BLOB, blob)
         align = min(8, slot.position & -slot.position)
         return Unknown(Kind(Shape.STRUCT, "", len(raw), align), raw)
+
+    @staticmethod
+    def keep(slot: Slot, value: Unknown) -> None:
+        slot.owner.values[f"#{slot.id}"] = value
 
     def blob(self, position: int) -> bytes:
         start = int.from_bytes(self.data[position : position + 8], "little")
@@ -74,8 +115,9 @@ class _Recovery:
 
     def text(self, position: int) -> Unknown | None:
         count = self.u32(position)
-        if not 0 < count <= self.free(position) - 5:
+        if not MIN_TEXT <= count <= self.free(position) - 5:
             return None
+        self.spend(count)
         try:
             value = self.reader.text(position + 4, count)
         except MalformedError:
@@ -96,18 +138,16 @@ class _Recovery:
             return None
         for start, end in parts:
             self.claim(start, end)
-        record = Record("")
+        record = Record("an unknown table")
         for index, (offset, size) in layout.fields.items():
-            value = self.recover(Slot(record, index, position + offset, size), True, depth + 1)
-            if value is None:
-                return None
-            record.values[f"#{index}"] = value
+            self.recover(Slot(record, index, position + offset, size), depth + 1)
         return Unknown(Kind(Shape.TABLE), record)
 
     def tables(self, position: int, depth: int) -> Unknown | None:
         count = self.u32(position)
         if not 0 < count <= (self.free(position) - 4) // 4:
             return None
+        self.spend(count)
         places = range(position + 4, position + 4 + 4 * count, 4)
         records: list[Record] = []
         for place in places:
@@ -124,8 +164,9 @@ class _Recovery:
         if not 0 < count <= room:
             return None
         size = next(s for s in _ELEMENT_SIZES if count * s <= room)
-        if room - count * size > _PADDING + 8 or (size == 16 and room > count * 16 + _PADDING):
+        if room - count * size > _PADDING:
             return None
+        self.spend(count)
         places = range(start, start + count * size, size)
         self.claim(position, places[-1] + size)
         if size == 16 and start % 8 == 0:
@@ -141,28 +182,24 @@ def recover(reader: FlatReader) -> list[str]:
     """Put the values of the reader's unknown slots into their records.
 
     Returns:
-        One line for each field that had to be dropped.
+        One line for each field that had to be dropped: all of them when there are implausibly
+        many.
     """
     if not reader.slots:
         return []
     recovery = _Recovery(reader)
-
-    def attempt(slots: Iterable[Slot], vectors: bool) -> list[Slot]:
-        left: list[Slot] = []
-        for slot in slots:
-            value = recovery.recover(slot, vectors)
-            if value is None:
-                left.append(slot)
-            else:
-                slot.owner.values[f"#{slot.id}"] = value
-        return left
-
     try:
-        left = attempt(attempt(reader.slots, vectors=False), vectors=True)
+        if len(reader.slots) > MAX_SLOTS:
+            raise StopReadingError("too many unknown fields")
+        for slot in reader.slots:
+            recovery.recover(slot)
+        dropped = recovery.finish()
     except StopReadingError:
-        left = reader.slots
+        for slot in reader.slots:
+            slot.owner.values.pop(f"#{slot.id}", None)
+        dropped = reader.slots
     return [
         f"offset {reader.base + slot.position:#x}: {slot.owner.table}: field {slot.id} of a newer "
         "schema is not recognised and dropped"
-        for slot in left
+        for slot in dropped
     ]
