@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nntc.core.errors import ModelError, Problems, UserError
+from nntc.core.errors import UserError
 
 if TYPE_CHECKING:
     from nntc.backend import CompileResult, Finding
@@ -57,7 +57,6 @@ def load(
     tell = progress or _silent
     tell("read", 0, 0)
     graph = _read(model, shapes, input_names, output_names)
-    _check_weights(graph)
     if simplify:
         tell("simplify", 0, 0)
         graph = passes.simplify(graph)
@@ -158,16 +157,3 @@ def _check_writable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: cannot be written: no permission in the folder {path.parent}")
-
-
-def _check_weights(graph: Graph) -> None:
-    """Refuse weights that are not numbers: a damaged or badly trained model."""
-    import numpy as np
-
-    problems = Problems(ModelError)
-    for value in graph.constants():
-        data = value.data
-        if data is not None and data.dtype.kind == "f" and np.isnan(data).any():
-            count = int(np.isnan(data).sum())
-            problems.add(f"weight {value.name}: {count} of {data.size} elements are NaN")
-    problems.raise_if_any()

@@ -1,4 +1,8 @@
-"""What commands print: tables on standard output, progress on standard error."""
+"""What commands print: tables, and progress.
+
+A terminal gets progress bars, on standard error. Elsewhere progress is lines of the output, so
+that standard error holds nothing but problems.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +87,7 @@ class _Lines:
     def close(self) -> None:
         if self.stage:
             elapsed = time.perf_counter() - self.started
-            print(f"{printable(self.stage)}: {elapsed:.2f} s", file=sys.stderr, flush=True)
+            print(f"{printable(self.stage)}: {elapsed:.2f} s", flush=True)
         self.stage = ""
 
 

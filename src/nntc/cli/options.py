@@ -73,7 +73,7 @@ def _named_shapes(text: str) -> dict[str, tuple[int, ...]]:
 
 def _listed_shapes(text: str) -> list[tuple[int, ...]]:
     body = text.strip().strip("\"'").replace("(", "[").replace(")", "]").strip()
-    if "[" not in body and "]" not in body:
+    if body and "[" not in body and "]" not in body:
         return [_dimensions(body, text)]
     if body.startswith("[[") or re.match(r"\[\s*\[", body):
         body = body[1:].rstrip()

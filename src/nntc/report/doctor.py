@@ -40,9 +40,7 @@ def examine(libs: str | None = None) -> list[Check]:
     """
     checks = [
         Check("nntc", True, f"{nntc.__version__} in {Path(nntc.__file__).parent}"),
-        Check(
-            "python", sys.version_info >= (3, 10), f"{platform.python_version()} on {_machine()}"
-        ),
+        Check("python", sys.version_info >= (3, 10), _python()),
     ]
     checks += [_package(name, needed=True) for name in NEEDED]
     checks += [_package(name, needed=False) for name in OPTIONAL]
@@ -53,7 +51,7 @@ def examine(libs: str | None = None) -> list[Check]:
     return checks
 
 
-def _machine() -> str:
+def _python() -> str:
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     return f"{platform.python_version()} on {system}"
 
