@@ -19,6 +19,7 @@ from nntc.backend.kernels import pointwise, window
 from nntc.backend.kernels.reduce import emit_reduce
 from nntc.backend.local import Buffer, Local, aligned_local, compact_local
 from nntc.backend.memory import Placement, element_bytes, fmt
+from nntc.backend.ops import PackedConv
 from nntc.backend.plan import Compute, Step, Storage, Transfer, peak_bytes
 from nntc.backend.space import Box, Space, Span, View, image_space
 from nntc.core.errors import UnsupportedError
@@ -39,13 +40,15 @@ LIMIT_BYTES = LANE_BYTES // 2
 class Need:
     """A box of a value as an operand of one tile.
 
-    ``channels`` above 0 asks for copies of the value's single channel in that many lanes.
+    ``channels`` above 0 asks for copies of the value's single channel in that many lanes;
+    ``compact`` for the layout of weights and biases.
     """
 
     value: Value
     view: View
     box: Box
     channels: int = 0
+    compact: bool = False
 
     @property
     def shape(self) -> Shape4:
@@ -202,7 +205,56 @@ class PoolKernel(WindowKernel):
 
 
 class ConvKernel(WindowKernel):
-    """Convolution or transposed convolution, dense or grouped."""
+    """Base of convolutions: channels of groups, cut into parts."""
+
+    out_channels: int
+    inner: int
+    groups: int
+    depthwise: bool
+    rotate: bool
+
+    def _inner_span(self, part: int, parts: int) -> Span:
+        pairs = ceil_div(self.inner, 2)
+        return 2 * (pairs * part // parts), min(2 * (pairs * (part + 1) // parts), self.inner)
+
+    def channels(self, box: Box, part: int, parts: int) -> Span:
+        if self.depthwise:
+            return box.c
+        group = box.c[0] // (self.out_channels // self.groups)
+        low, high = self._inner_span(part, parts)
+        return group * self.inner + low, group * self.inner + high
+
+    def emit(
+        self,
+        asm: Assembler,
+        out: Local,
+        args: list[Any],
+        constants: list[Local],
+        scratch: list[Local],
+        tile: tuple[Box, int, int],
+    ) -> None:
+        box, part, parts = tile
+        win = self.geometry.tile(box)[2]
+        weight, *rest = (*args[1:], *constants)
+        bias = rest[0] if rest else None
+        if self.depthwise:
+            asm.depthwise(out, args[0], weight, bias, win)
+            return
+        low, high = self._inner_span(part, parts)
+        asm.conv(
+            out,
+            args[0],
+            weight,
+            bias,
+            win,
+            ceil_div(high - low, 2),
+            rotate=self.rotate,
+            accumulate=part > 0,
+        )
+
+
+class FixedConvKernel(ConvKernel):
+    """Convolution with constant weights, packed when the network is compiled."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -227,22 +279,7 @@ class ConvKernel(WindowKernel):
             if dense <= grouped and ic * self.groups <= MAX_C:
                 self.weight = window.dense_weight(self.weight, self.groups)
                 self.groups = 1
-
-    @property
-    def inner(self) -> int:
-        """Input channels of one group."""
-        return self.weight.shape[1]
-
-    def _inner_span(self, part: int, parts: int) -> Span:
-        pairs = ceil_div(self.inner, 2)
-        return 2 * (pairs * part // parts), min(2 * (pairs * (part + 1) // parts), self.inner)
-
-    def channels(self, box: Box, part: int, parts: int) -> Span:
-        if self.depthwise:
-            return box.c
-        group = box.c[0] // (self.weight.shape[0] // self.groups)
-        low, high = self._inner_span(part, parts)
-        return group * self.inner + low, group * self.inner + high
+        self.out_channels, self.inner = self.weight.shape[:2]
 
     def constants(self, box: Box, part: int, parts: int) -> list[Constant]:
         name, (start, stop) = self.node.name, box.c
@@ -264,32 +301,35 @@ class ConvKernel(WindowKernel):
             found.append(Constant((name, "bias", start, stop), Shape4(1, oc, 1, 1), lambda: bias))
         return found
 
-    def emit(
-        self,
-        asm: Assembler,
-        out: Local,
-        args: list[Any],
-        constants: list[Local],
-        scratch: list[Local],
-        tile: tuple[Box, int, int],
-    ) -> None:
-        box, part, parts = tile
-        win = self.geometry.tile(box)[2]
-        bias = constants[1] if len(constants) > 1 else None
-        if self.depthwise:
-            asm.depthwise(out, args[0], constants[0], bias, win)
-            return
-        low, high = self._inner_span(part, parts)
-        asm.conv(
-            out,
-            args[0],
-            constants[0],
-            bias,
-            win,
-            ceil_div(high - low, 2),
-            rotate=self.rotate,
-            accumulate=part > 0,
-        )
+
+class PackedConvKernel(ConvKernel):
+    """Convolution with weights from memory, which the network has put in the chip's order."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        op = node.op
+        assert isinstance(op, PackedConv)
+        self.weight_value = node.operands[1]
+        self.bias_value = node.operands[2] if len(node.operands) > 2 else None
+        self.rotate = op.transposed
+        self.depthwise = op.inner == 0
+        self.groups = 1 if self.depthwise else op.group
+        self.out_channels, self.inner = op.result[1], op.inner
+
+    def operands(self, box: Box, part: int, parts: int) -> list[Operand]:
+        found = super().operands(box, part, parts)
+        taps = self.geometry.h.kernel * self.geometry.w.kernel
+        depth = 1 if self.depthwise else 2 * ceil_div(self.inner, 2)
+        shape = Shape4(1, self.out_channels, taps, depth)
+        low, high = (0, 1) if self.depthwise else self._inner_span(part, parts)
+        span = (low, low + (1 if self.depthwise else 2 * ceil_div(high - low, 2)))
+        view = View(shape, (0, taps * depth, depth, 1))
+        found.append(Need(self.weight_value, view, Box((0, 1), box.c, (0, taps), span), 0, True))
+        if self.bias_value is not None and part == 0:
+            view = View(Shape4(1, self.out_channels, 1, 1), (0, 1, 0, 0))
+            place = Box((0, 1), box.c, (0, 1), (0, 1))
+            found.append(Need(self.bias_value, view, place, 0, True))
+        return found
 
 
 def _view(value: Value, space: Space) -> View:
@@ -548,10 +588,11 @@ class TilePlanner:
         )
 
     def _load(self, step: Step, need: Need, fresh: dict[Any, Local]) -> Local:
-        key = (need.value, need.box, need.channels)
+        key = (need.value, need.view, need.box, need.channels)
         local = fresh.get(key) or self._kept.get(key)
         if local is None:
-            local = aligned_local(need.shape, need.value.name)
+            make = compact_local if need.compact else aligned_local
+            local = make(need.shape, need.value.name)
             if self.placement is not None:
                 storage = self.placement.of(need.value)
                 step.loads.append(

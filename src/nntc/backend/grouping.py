@@ -14,14 +14,16 @@ import numpy as np
 
 from nntc.backend import moves
 from nntc.backend.group import (
-    ConvKernel,
+    FixedConvKernel,
     Group,
     Kernel,
+    PackedConvKernel,
     PointwiseKernel,
     PoolKernel,
     ReduceKernel,
 )
 from nntc.backend.kernels import pointwise
+from nntc.backend.ops import PackedConv
 from nntc.backend.space import Space, choose_space, image_space
 from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
@@ -62,7 +64,7 @@ def form_units(graph: Graph, separate: bool = False) -> list[Unit]:
 
 def _groupable(node: Node) -> bool:
     return is_elementwise(node) or isinstance(
-        node.op, (ops.Conv, ops.ConvTranspose, ops.MaxPool, ops.AveragePool)
+        node.op, (ops.Conv, ops.ConvTranspose, PackedConv, ops.MaxPool, ops.AveragePool)
     )
 
 
@@ -182,7 +184,9 @@ def _space(nodes: list[Node]) -> Space | None:
 def _kernel(node: Node, space: Space) -> Kernel | None:
     """The kernel of a node in a space; None if one of its tensors does not fit there."""
     if isinstance(node.op, (ops.Conv, ops.ConvTranspose)):
-        return ConvKernel(node)
+        return FixedConvKernel(node)
+    if isinstance(node.op, PackedConv):
+        return PackedConvKernel(node)
     if isinstance(node.op, (ops.MaxPool, ops.AveragePool)):
         return PoolKernel(node)
     for value in (*node.operands, node.output):

@@ -156,3 +156,31 @@ class CpuCall(Op):
 
     def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
         return self.results
+
+
+@dataclass(frozen=True)
+class PackedConv(Op):
+    """A convolution whose weights are computed at run time.
+
+    Operands: x [N, C, *in], weights already in the chip's order [M, kh, kw, even(C/group)] (for
+    a depthwise convolution [M, kh, kw]), optional bias [M].
+
+    Attributes:
+        result: shape of the result.
+        kernel: one entry per spatial axis.
+        inner: input channels of one group; 0 for depthwise.
+        transposed: a transposed convolution.
+    """
+
+    name = "PackedConv"
+    result: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int
+    inner: int
+    transposed: bool
+
+    def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
+        return (TensorType(DType.F32, self.result),)

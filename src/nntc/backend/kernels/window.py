@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nntc.backend.assembler import Window
+from nntc.backend.ops import PackedConv
 from nntc.backend.space import Box, Span
 from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
@@ -105,19 +106,24 @@ def geometry(node: Node) -> Geometry:
     rank = len(x)
     axes: list[Axis] = []
     for i in range(rank):
-        if isinstance(op, ops.ConvTranspose):
-            kernel = node.operands[1].shape[2 + i]
+        if isinstance(op, ops.ConvTranspose) or (isinstance(op, PackedConv) and op.transposed):
+            kernel = _kernel(node)[i]
             axis = Axis(x[i], y[i], kernel, 1, op.dilations[i])
             pad = axis.reach - 1 - op.pads[i]
             axes.append(replace(axis, pad=pad, insert=op.strides[i] - 1))
-        elif isinstance(op, ops.Conv):
-            kernel = node.operands[1].shape[2 + i]
+        elif isinstance(op, (ops.Conv, PackedConv)):
+            kernel = _kernel(node)[i]
             axes.append(Axis(x[i], y[i], kernel, op.strides[i], op.dilations[i], op.pads[i]))
         elif isinstance(op, (ops.MaxPool, ops.AveragePool)):
             axes.append(Axis(x[i], y[i], op.kernel[i], op.strides[i], op.dilations[i], op.pads[i]))
         else:
             raise UnsupportedError(f"{node.source}: {op.name} has no window")
     return Geometry(axes[0] if rank == 2 else _POINT, axes[-1])
+
+
+def _kernel(node: Node) -> tuple[int, ...]:
+    op = node.op
+    return op.kernel if isinstance(op, PackedConv) else node.operands[1].shape[2:]
 
 
 def conv_weight(node: Node) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from nntc.backend.kernels.window import MAX_FIELD
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import rewrites
+from nntc.backend.ops import PackedConv
 from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
@@ -60,7 +61,39 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
                 x, w = _blocks_to_channels(b, x, w, i, strides[i])
                 strides[i] = 1
     made = ops.Conv(tuple(strides), (*begins, *ends), tuple(dilations), op.group)
-    return b(made, x, w, *([] if bias is None else [bias]))
+    if w.is_constant and (bias is None or bias.is_constant):
+        return b(made, x, w, *([] if bias is None else [bias]))
+    return _packed(b, x, w, bias, made)
+
+
+def _packed(
+    b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv | ops.ConvTranspose
+) -> Value:
+    """A convolution with weights of the run time, put in the chip's order by data movement."""
+    types = [x.type, w.type]
+    result = op.infer(*types)[0].shape
+    transposed = isinstance(op, ops.ConvTranspose)
+    kernel = w.shape[2:]
+    taps = math.prod(kernel)
+    if not transposed and w.shape[1] == 1 and w.shape[0] == op.group > 1:
+        inner = 0
+        packed = b.reshape(w, (w.shape[0], *kernel))
+    else:
+        if transposed:
+            c, m = w.shape[:2]
+            grouped = b.reshape(w, (op.group, c // op.group, m, taps))
+            turned = b.reshape(
+                b.transpose(grouped, [0, 2, 3, 1]), (op.group * m, taps, c // op.group)
+            )
+        else:
+            m, c = w.shape[:2]
+            turned = b.transpose(b.reshape(w, (m, c, taps)), [0, 2, 1])
+        inner = turned.shape[2]
+        packed = b.pad(turned, (0, 0, 0, 0, 0, inner % 2))
+    made = PackedConv(
+        result, kernel, op.strides, op.pads, op.dilations, op.group, inner, transposed
+    )
+    return b(made, x, packed, *([] if bias is None else [bias]))
 
 
 def _spread_kernel(b: Builder, w: Value, axis: int, dilation: int) -> Value:
@@ -161,7 +194,9 @@ def conv_transpose(b: Builder, node: Node) -> Value:
     pads = [p + (op.output_padding[i - spatial] if i >= spatial else 0) for i, p in enumerate(pads)]
     if spatial == 3 or too_far or max(pads) > MAX_FIELD:
         return _spread_input(b, x, w, bias, op)
-    return b(op, x, w, *([] if bias is None else [bias]))
+    if w.is_constant and (bias is None or bias.is_constant):
+        return b(op, x, w, *([] if bias is None else [bias]))
+    return _packed(b, x, w, bias, op)
 
 
 def _spread_input(
