@@ -93,6 +93,11 @@ def _float_text(value: Any) -> str:
     return short if type(value)(float(short)) == value else repr(float(value))
 
 
+def _shown(token: Token) -> str:
+    """The token for a message."""
+    return token.text if token.kind == "end" else f"'{token.text[:40]}'"
+
+
 class Line:
     """The tokens of one line, read from left to right.
 
@@ -134,7 +139,7 @@ class Line:
         """The next token, which must be of *kind*."""
         token = self.peek
         if token.kind != kind:
-            self.fail(token, f"expected {what or kind}, found {token.text[:40]}")
+            self.fail(token, f"expected {what or kind}, found {_shown(token)}")
         self._next += 1
         return token
 
@@ -147,12 +152,12 @@ class Line:
     def expect(self, text: str) -> None:
         """Step over the mark or word *text*, which must be next."""
         if not self.accept(text):
-            self.fail(self.peek, f"expected {text}, found {self.peek.text[:40]}")
+            self.fail(self.peek, f"expected '{text}', found {_shown(self.peek)}")
 
     def end(self) -> None:
         """Nothing may follow."""
         if self.peek.kind != "end":
-            self.fail(self.peek, f"unexpected {self.peek.text[:40]}")
+            self.fail(self.peek, f"unexpected {_shown(self.peek)}")
 
     # -- words ------------------------------------------------------------------------------
 
@@ -170,7 +175,7 @@ class Line:
         try:
             return str(json.loads(token.text[skip:]))
         except ValueError:
-            self.fail(token, f"bad escape in {token.text[:40]}")
+            self.fail(token, f"bad escape in {_shown(token)}")
 
     def type(self) -> TensorType:
         """An element type and shape, e.g. f32[1x3x8x8]."""
@@ -239,5 +244,5 @@ class Line:
     def _truth(self) -> bool:
         token = self.take("word", "true or false")
         if token.text not in ("true", "false"):
-            self.fail(token, f"expected true or false, found {token.text}")
+            self.fail(token, f"expected true or false, found {_shown(token)}")
         return token.text == "true"

@@ -9,7 +9,8 @@
     output %z
 
 One line per input, constant, node and output; # starts a comment. A name behind % or @ is put in
-quotes where it holds other characters than letters, digits and ``_ . / - :``. An absent operand is
+quotes where it holds other characters than letters, digits and ``_ . / - :``; as the colon may
+belong to the name, a space stands before the one that leads to the type. An absent operand is
 ``none``. A node is called like its first result unless an @name follows; ``from`` tells its origin
 in the user's model when that differs. A large constant is a reference: the start of the SHA-256 of
 its type and bytes; its data are elsewhere.
@@ -153,7 +154,7 @@ class _Builder:
             return
         reader = self._readers.get(first.text)
         if reader is None:
-            line.fail(first, f"expected input, const, output or a %name, found {first.text[:40]}")
+            line.fail(first, f"expected input, const, output or a %name, found '{first.text[:40]}'")
         line.expect(first.text)
         reader(line)
         line.end()
