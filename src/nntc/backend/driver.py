@@ -9,7 +9,7 @@ from nntc.backend import matmul, moves, pipeline
 from nntc.backend.assembler import Assembler
 from nntc.backend.grouping import Unit, form_units
 from nntc.backend.legalize import Legal, legalize
-from nntc.backend.memory import PAGE, Coefficients, Placement, allocate
+from nntc.backend.memory import PAGE, Coefficients, Placement, allocate, memory_root
 from nntc.backend.options import CompileOptions, CompileResult, Where
 from nntc.backend.plan import Step, Storage
 from nntc.backend.stream import Stream
@@ -17,7 +17,7 @@ from nntc.backend.subnets import Interface, Part, cpu_step, split, subnets
 from nntc.bmodel import CHIP, BModel, Coeff, CommandGroup, Net, Stage
 from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
-from nntc.ir.graph import Graph, Value
+from nntc.ir.graph import Graph
 from nntc.isa.chip import CONTEXT_BASE
 from nntc.isa.layout import align_up
 
@@ -45,7 +45,7 @@ def compile_graph(
     coefficients = Coefficients()
     placement = Placement(coefficients)
     for value in (*legal.graph.inputs, *legal.graph.outputs):
-        placement.of(legal_root(value)).pinned = True
+        placement.of(value).pinned = True
     if chosen.keep_values:
         _keep_values(units, legal)
     parts = split(units)
@@ -100,16 +100,9 @@ def _check_interface(graph: Graph) -> None:
         raise UnsupportedError([f"{v.name}: {v.type} has no elements" for v in empty])
 
 
-def legal_root(value: Value) -> Value:
-    """The value whose memory a chain of reshapes shares."""
-    while value.producer is not None and isinstance(value.producer.op, ops.Reshape):
-        value = value.producer.operands[0]
-    return value
-
-
 def _keep_values(units: list[Unit], legal: Legal) -> None:
     """Store what groups compute for values of the source graph."""
-    wanted = {id(legal_root(v)) for v in legal.values.values()}
+    wanted = {id(memory_root(v)) for v in legal.values.values()}
     for unit in units:
         if unit.group is not None:
             unit.group.outputs = [
@@ -127,8 +120,6 @@ def _plan(part: Part, placement: Placement) -> list[Step]:
         node = unit.nodes[0]
         if unit.group is not None:
             steps += groups.plan(unit.group, placement)
-        elif isinstance(node.op, ops.Reshape):
-            placement.alias(node.output, node.operands[0])
         elif isinstance(node.op, ops.MatMul):
             steps += matmul.plan(node, placement)
         else:
@@ -155,10 +146,10 @@ def _value_map(legal: Legal, placement: Placement) -> dict[str, Where]:
     """Values of the source graph that have a place in the context area."""
     found: dict[str, Where] = {}
     for name, value in legal.values.items():
-        root = legal_root(value)
+        root = memory_root(value)
         if root.is_constant or not placement.known(root):
             continue
-        storage = placement.of(root)
+        storage = placement.of(value)
         if storage.dies >= 0:
             found[name] = Where(storage.address, value.dtype, value.shape)
     return found

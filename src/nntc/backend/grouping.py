@@ -23,6 +23,7 @@ from nntc.backend.group import (
     ReduceKernel,
 )
 from nntc.backend.kernels import pointwise
+from nntc.backend.memory import memory_root
 from nntc.backend.ops import PackedConv
 from nntc.backend.space import Space, choose_space, image_space
 from nntc.core.errors import UnsupportedError
@@ -52,7 +53,7 @@ def form_units(graph: Graph, separate: bool = False) -> list[Unit]:
     units: list[Unit] = []
     kept = set(graph.outputs)
     for node in graph.nodes:
-        if node in done:
+        if node in done or isinstance(node.op, ops.Reshape):
             continue
         unit = Unit([node])
         if _groupable(node):
@@ -126,9 +127,7 @@ def _candidate(
 
 def _available(value: Value, done: set[Node]) -> bool:
     """Whether a value is in memory before the group runs; reshapes of such values are, too."""
-    producer = value.producer
-    while producer is not None and isinstance(producer.op, ops.Reshape):
-        producer = producer.operands[0].producer
+    producer = memory_root(value).producer
     return producer is None or producer in done
 
 

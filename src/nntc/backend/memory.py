@@ -8,6 +8,7 @@ import numpy as np
 
 from nntc.backend.plan import Storage
 from nntc.core.dtype import DType
+from nntc.ir import ops
 from nntc.ir.graph import Value
 from nntc.isa import Fmt
 from nntc.isa.chip import CONTEXT_BASE, WORD_BYTES
@@ -51,6 +52,13 @@ class Coefficients:
         return b"".join(self._blobs)
 
 
+def memory_root(value: Value) -> Value:
+    """The value whose memory a chain of reshapes shares."""
+    while value.producer is not None and isinstance(value.producer.op, ops.Reshape):
+        value = value.producer.operands[0]
+    return value
+
+
 class Placement:
     """Where values lie in system memory; a reshaped value shares its source's storage."""
 
@@ -59,14 +67,12 @@ class Placement:
         self._storage: dict[Value, Storage] = {}
         self.storages: list[Storage] = []
 
-    def alias(self, value: Value, source: Value) -> None:
-        self._storage[value] = self.of(source)
-
     def known(self, value: Value) -> bool:
-        return value in self._storage
+        return memory_root(value) in self._storage
 
     def of(self, value: Value) -> Storage:
         """The value's storage, made on first use."""
+        value = memory_root(value)
         storage = self._storage.get(value)
         if storage is None:
             if value.data is not None:

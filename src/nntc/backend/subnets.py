@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nntc.backend.grouping import Unit
-from nntc.backend.memory import Placement
+from nntc.backend.memory import Placement, memory_root
 from nntc.backend.ops import CpuCall
 from nntc.backend.plan import Step, Storage, Transfer
 from nntc.bmodel import (
@@ -24,7 +24,6 @@ from nntc.bmodel import (
     Tensor,
 )
 from nntc.core.dtype import DType
-from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Value
 
 _TYPES = {
@@ -51,27 +50,16 @@ class Part:
 
 
 def split(units: list[Unit]) -> list[Part]:
-    """Cut the units at CPU layers.
-
-    A reshape costs nothing and stays with what it reshapes, so that no part is empty.
-    """
+    """Cut the units at CPU layers."""
     parts: list[Part] = []
-    home: dict[Value, Part] = {}
     for unit in units:
         node = unit.nodes[0]
         if isinstance(node.op, CpuCall):
             parts.append(Part([unit], cpu=node))
-        else:
-            part = home.get(node.operands[0]) if isinstance(node.op, ops.Reshape) else None
-            if part is None or part.cpu is not None:
-                if not parts or parts[-1].cpu is not None:
-                    parts.append(Part())
-                part = parts[-1]
-            part.units.append(unit)
-            for made in unit.nodes:
-                home.update(dict.fromkeys(made.outputs, part))
             continue
-        home.update(dict.fromkeys(node.outputs, parts[-1]))
+        if not parts or parts[-1].cpu is not None:
+            parts.append(Part())
+        parts[-1].units.append(unit)
     return parts
 
 
@@ -149,23 +137,28 @@ def subnets(parts: list[Part], interface: Interface) -> list[SubNet]:
     for index, part in enumerate(parts):
         for node in part.nodes():
             made_in.update(dict.fromkeys(node.outputs, index))
+
+    def maker(value: Value) -> int:
+        """The part that makes a value, -1 for a network input."""
+        return made_in[memory_root(value)]
+
     reads: list[dict[Value, None]] = [{} for _ in parts]
     writes: list[dict[Value, None]] = [{} for _ in parts]
     for index, part in enumerate(parts):
         for node in part.nodes():
             for value in node.operands:
-                if part.cpu is None and (value.is_constant or made_in[value] == index):
+                if part.cpu is None and (value.is_constant or maker(value) == index):
                     continue
                 reads[index][value] = None
-                if not value.is_constant and made_in[value] >= 0:
-                    writes[made_in[value]][value] = None
+                if not value.is_constant and maker(value) >= 0:
+                    writes[maker(value)][value] = None
         if part.cpu is not None:
             for value in (*part.cpu.operands, *part.cpu.outputs):
                 interface.crosses(value)
             writes[index].update(dict.fromkeys(part.cpu.outputs))
     for value in legal.outputs:
-        if made_in[value] >= 0:
-            writes[made_in[value]][value] = None
+        if maker(value) >= 0:
+            writes[maker(value)][value] = None
     result: list[SubNet] = []
     for index, part in enumerate(parts):
         chained = len(parts) > 1

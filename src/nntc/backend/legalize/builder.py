@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nntc.backend.memory import memory_root
 from nntc.backend.ops import Bits, Compare, CpuCall, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.core.dtype import DType
 from nntc.ir import ops
@@ -102,20 +103,14 @@ class Builder:
                 result = self.i32(value)
             else:
                 result = self(Narrow(kept), self.f32(value))
-            source = self.root(result)
-            taken = any(self.root(o) is source for o in self.graph.outputs)
+            source = memory_root(result)
+            taken = any(memory_root(o) is source for o in self.graph.outputs)
             reshaped = result is not source and _on_host(source)
             if source.is_constant or source in self.graph.inputs or taken or reshaped:
                 # An output needs memory of its own.
-                result = self(ops.Expand(result.shape), result)
+                result = self.several(ops.Expand(result.shape), result)[0]
             self.graph.outputs.append(result)
         return self.graph.outputs
-
-    def root(self, value: Value) -> Value:
-        """The value whose memory a chain of reshapes shares."""
-        while value.producer is not None and isinstance(value.producer.op, ops.Reshape):
-            value = value.producer.operands[0]
-        return value
 
     # -- building ---------------------------------------------------------------------------
 

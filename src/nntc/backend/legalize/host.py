@@ -13,6 +13,7 @@ import numpy as np
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import TABLE, rewrites
 from nntc.backend.legalize.shapes import from_end
+from nntc.backend.memory import memory_root
 from nntc.backend.ops import CpuCall
 from nntc.bmodel import cpu_ops
 from nntc.bmodel.cpu_ops import CpuOp
@@ -39,7 +40,7 @@ def call(
 
 def _own(b: Builder, value: Value) -> Value:
     """A value that a subnet can name: not the reshaped form of another subnet's tensor."""
-    root = b.root(value)
+    root = memory_root(value)
     if value is root or value.is_constant:
         return value
     if root.is_constant or root in b.graph.inputs or _is_call(root):
@@ -115,7 +116,9 @@ def gather_nd(b: Builder, node: Node) -> Value:
         middle = indices.shape[op.batch_dims : -1]
         lead = lead.reshape(*batch, *(1,) * len(middle), op.batch_dims)
         lead = np.broadcast_to(lead, (*batch, *middle, op.batch_dims)).astype(np.int32)
-        wanted = b.concat([b.graph.constant(np.ascontiguousarray(lead), "batch"), wanted], -1)
+        wanted = b.concat(
+            [b.graph.constant(np.ascontiguousarray(lead), "batch"), wanted], len(wanted.shape) - 1
+        )
     rows = math.prod(wanted.shape[:-1])
     depth = wanted.shape[-1]
     rest = data.shape[depth:]

@@ -238,7 +238,7 @@ def _transposed_weight(b: Builder, w: Value, group: int) -> Value:
     turned = b(
         ops.Slice(
             tuple(0 if a < 2 else w.shape[a] - 1 for a in range(rank)),
-            tuple(w.shape[a] if a < 2 else -w.shape[a] - 1 for a in range(rank)),
+            tuple(w.shape[a] if a < 2 else -1 for a in range(rank)),
             tuple(1 if a < 2 else -1 for a in range(rank)),
         ),
         w,
