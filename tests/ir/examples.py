@@ -102,5 +102,5 @@ def graph_of(op: Op, operands: str) -> Graph:
     values: list[Value | None] = []
     for number, one in enumerate(kinds(operands)):
         values.append(None if one is None else graph.input(f"x{number}", one.dtype, one.shape))
-    graph.outputs = graph.add(op, *values).outputs
+    graph.outputs = list(graph.add(op, *values).outputs)
     return graph

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from nntc.core.dtype import DType
@@ -28,8 +29,15 @@ _MOST_HEADER_BYTES = 100_000_000
 
 
 def write_weights(tensors: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write the tensors; the same tensors give the same bytes."""
-    save_file({k: np.require(v, requirements="C") for k, v in tensors.items()}, path)
+    """Write the tensors; the same tensors give the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    try:
+        save_file({k: np.require(v, requirements="C") for k, v in tensors.items()}, path)
+    except SafetensorError as err:
+        raise OSError(0, str(err)) from None
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
