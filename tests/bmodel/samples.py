@@ -146,9 +146,7 @@ def branch_stage() -> Stage:
             ),
             SubNet(SubNetMode.TPU, [group], inputs=[x], outputs=[a], id=1, next_ids=(3,)),
             SubNet(SubNetMode.TPU, [group], inputs=[x], outputs=[b], id=2, next_ids=(3,)),
-            SubNet(
-                SubNetMode.MERGE, inputs=[a, b], outputs=[y], id=3, merge_from=((0, 1),)
-            ),
+            SubNet(SubNetMode.MERGE, inputs=[a, b], outputs=[y], id=3, merge_from=((0, 1),)),
         ],
     )
 

@@ -94,7 +94,10 @@ CASES: dict[str, tuple[Break, str]] = {
         "subnet 2: input 'ghost' comes from nowhere",
     ),
     "switch": (change_subnet(2, 0, next_ids=(1,)), "2 inputs and 1 next subnets"),
-    "merge": (change_subnet(2, 3, merge_from=((0, 2),)), "merge lists 1 choices, of inputs up to 2"),
+    "merge": (
+        change_subnet(2, 3, merge_from=((0, 2),)),
+        "merge lists 1 choices, of inputs up",
+    ),
     "ir": (change_subnet(3, 0, ir_offset=5), "IR 5.60 of 64 bytes"),
     "part of a command": (
         change_subnet(0, 0, groups=[CommandGroup(b"", b"x" * 129)]),

@@ -12,7 +12,7 @@ from nntc.core.errors import UserError
 
 def test_numbers_and_names_are_those_of_the_file() -> None:
     texts = [BDataType(i).text for i in range(8)]
-    assert texts == "float32 float16 int8 uint8 int16 uint16 int32 uint32".split()
+    assert texts == ["float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32"]
     assert [BDataType(i).size for i in range(8)] == [4, 2, 1, 1, 2, 2, 4, 4]
     assert BDataType.of(DType.U16) is BDataType.UINT16
     assert [m.group for m in StoreMode] == [1, 2, 4]

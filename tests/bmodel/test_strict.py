@@ -26,18 +26,21 @@ def read_safely(data: bytes) -> bool:
     try:
         model = bmodel.read(data)
     except BModelError as err:
-        assert err.problems
-        assert all(line and "\n" not in line for line in err.problems)
-        assert len(err.problems) <= 21
+        model, lines = None, err.problems
+    else:
+        lines = []
+    assert time.perf_counter() - start < PATIENCE
+    if model is None:
+        assert 0 < len(lines) <= 21
+        assert all(line and "\n" not in line for line in lines)
         return False
-    finally:
-        assert time.perf_counter() - start < PATIENCE
     assert bmodel.info(model)
     for net in model.nets:
         for stage in net.stages:
             for tensor in [*stage.inputs, *stage.outputs]:
                 assert tensor.stored_bytes <= max(stage.ctx_size, sum(stage.ctx_sizes), len(data))
-    assert bmodel.read(bmodel.encode(model)) == model
+    # Not equality: alignment and padding around fields of unknown type may change.
+    assert bmodel.info(bmodel.read(bmodel.encode(model))) == bmodel.info(model)
     return True
 
 

@@ -9,7 +9,7 @@ The layout of flatbuffers, as far as it is used here (little endian, offsets in 
 - a vector is a u32 count and the elements, a string the same with a zero byte after it.
 
 Work and memory are bounded by the buffer's size: shared parts count each time they are read, and
-a buffer whose parts add up to more than twice its size is refused.
+a buffer whose parts add up to more than four times its size is refused.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class FlatReader:
         self.data, self.base, self.blobs, self.problems = data, base, blobs, problems
         self.claims: list[tuple[int, int]] = []
         self.slots: list[Slot] = []
-        self._budget = 2 * len(data) + _SLACK
+        self._budget = 4 * len(data) + _SLACK
         self._layouts: dict[int, Layout] = {}
 
     def root(self) -> Record | None:
