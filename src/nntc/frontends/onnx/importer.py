@@ -287,7 +287,8 @@ class Importer:
         given = {a.name: a for a in function.attribute_proto}
         given.update(attrs)
         inner = Scope(
-            schemas.opsets(function.opset_import),
+            # Bodies of operators may leave out the sets that the caller imports.
+            {**scope.opsets, **schemas.opsets(function.opset_import)},
             prefix=f"{self.b.label}/",
             attrs=given,
             depth=scope.depth + 1,

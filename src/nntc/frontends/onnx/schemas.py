@@ -43,7 +43,7 @@ REFUSED: dict[str, str] = {
         _RANDOM,
     ),
     **dict.fromkeys(
-        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"),
+        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"),
         _STRING,
     ),
     **dict.fromkeys(("Adagrad", "Adam", "Gradient", "Momentum"), _TRAINING),

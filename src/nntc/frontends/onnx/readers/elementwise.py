@@ -85,9 +85,9 @@ def binary(c: Call) -> Value:
 
 def _legacy_broadcast(c: Call, a: Value, b: Value) -> Value:
     """Before version 7 the second operand was aligned with the attribute 'axis' of the first."""
-    if c.since >= 7 or not c.flag("broadcast"):
+    if c.since >= 7 or not c.has("axis") or not b.shape:
         return b
-    axis = c.axis("axis", len(a.shape) - len(b.shape), len(a.shape)) if a.shape else 0
+    axis = c.axis("axis", 0, len(a.shape))
     return c.b.reshape(b, (*b.shape, *(1,) * (len(a.shape) - axis - len(b.shape))))
 
 
@@ -258,12 +258,14 @@ def cast_like(c: Call) -> Value:
 @reads("BitCast")
 def bit_cast(c: Call) -> Value:
     x, to = c.x(), c.dtype(c.i("to", 0), "the type")
-    if x.dtype.size != to.size:
-        raise ModelError(f"{x.dtype} and {to} differ in size")
-    if x.data is not None:
+    # Other floats than float32 have lost their bits when they became float32.
+    exact = c.i("to", 0) not in (TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    if exact and x.data is not None and x.dtype.size == to.size:
         return c.b.const(np.ascontiguousarray(x.data).view(to.numpy))
     if x.dtype.is_float or to.is_float:
         raise RefusedError("bits of floats of run-time data cannot be taken as integers")
+    if x.dtype.size != to.size:
+        raise ModelError(f"{x.dtype} and {to} differ in size")
     return c.b.cast(x, to)
 
 

@@ -43,7 +43,10 @@ def sequence_at(c: Call) -> Value:
 @reads("SequenceInsert")
 def sequence_insert(c: Call) -> ListValue:
     items = list(c.items())
-    items.insert(_position(c, 2, len(items) + 1, len(items)), c.x(1))
+    position = len(items) if c.opt(2) is None else c.const_int(2, "the position")
+    if not -len(items) <= position <= len(items):
+        raise ModelError(f"position {position} is outside a sequence of {len(items)}")
+    items.insert(position, c.x(1))
     return ListValue(items)
 
 
