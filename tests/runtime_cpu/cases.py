@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from tests.runtime_cpu import cases_images, cases_indexing, cases_select, cases_sorting
+from tests.runtime_cpu import (
+    cases_detection,
+    cases_images,
+    cases_indexing,
+    cases_proposals,
+    cases_select,
+    cases_sorting,
+)
 from tests.runtime_cpu.case import MAKERS
 
-FAMILIES = (cases_images, cases_indexing, cases_select, cases_sorting)
+FAMILIES = (
+    cases_detection,
+    cases_images,
+    cases_indexing,
+    cases_proposals,
+    cases_select,
+    cases_sorting,
+)
 
 __all__ = ["FAMILIES", "MAKERS"]

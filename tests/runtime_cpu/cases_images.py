@@ -13,6 +13,7 @@ from nntc.bmodel.cpu_ops import (
     GridSamplerParam,
     PytorchRoiAlignParam,
     ResizeInterpolationParam,
+    ResizeMethod,
     RoiAlignParam,
     RoiPoolingParam,
 )
@@ -58,7 +59,10 @@ def resize_interpolation(rng: np.random.Generator) -> Case:
         oh, ow = h, w
     flags = [int(v) for v in rng.integers(0, 2, 2)]
     ifmt, ofmt = (int(v) for v in rng.integers(0, 2, 2))
-    param = ResizeInterpolationParam(*flags, int(rng.integers(0, 4)), ifmt, ofmt, oh, ow)
+    method = int(rng.integers(0, 4))
+    if method == ResizeMethod.BILINEAR and all(flags):
+        flags = [0, 1]  # both together read beyond the image
+    param = ResizeInterpolationParam(*flags, method, ifmt, ofmt, oh, ow)
     image = floats(rng, *((n, h, w, c) if ifmt else (n, c, h, w)))
     out = (n, oh, ow, c) if ofmt else (n, c, oh, ow)
     return Case(param, [image, np.array([oh, ow], np.int32)], [out])

@@ -1,14 +1,16 @@
 """Arithmetic of the C library in f32, for arrays.
 
-Everything stays in f32 unless the maker's layer computes in double. Functions of the C library
-(expf, sinf, …) are within an ulp of the exact value: double and back gives the nearest f32.
+Everything stays in f32 unless the maker's layer computes in double. Compiled code calls the C
+library's own expf, logf, sinf and cosf, whose last bit is not that of a correctly rounded result.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numba import njit
 
 INT_MIN = -(1 << 31)
 
@@ -18,22 +20,67 @@ def f32(value: float) -> np.float32:
     return np.float32(value)
 
 
-def exp(x: np.ndarray | np.float32) -> np.ndarray:
-    return np.exp(np.asarray(x, np.float64)).astype(np.float32)
+def exp(x: np.ndarray) -> np.ndarray:
+    return _each(_exp, x)
 
 
 def log(x: np.ndarray | np.float32) -> np.ndarray:
-    return np.log(np.asarray(x, np.float64)).astype(np.float32)
+    return _each(_log, x)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) with each step in f32."""
-    return f32(1) / (f32(1) + exp(-np.asarray(x, np.float32)))
+def sin(x: np.ndarray) -> np.ndarray:
+    return _each(_sin, x)
+
+
+def cos(x: np.ndarray) -> np.ndarray:
+    return _each(_cos, x)
+
+
+def sigmoid_float(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + expf(-x)) with the sum and quotient in double."""
+    return (1.0 / (1.0 + exp(-x).astype(np.float64))).astype(np.float32)
 
 
 def sigmoid_double(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + expf(-x)) with the sum and quotient in double."""
-    return (1.0 / (1.0 + exp(-np.asarray(x, np.float32)).astype(np.float64))).astype(np.float32)
+    """1 / (1 + exp(-x)) all in double."""
+    return (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32)
+
+
+def _each(function: Any, x: np.ndarray | np.float32) -> np.ndarray:
+    array = np.asarray(x, np.float32)
+    return function(np.ascontiguousarray(array).reshape(-1)).reshape(array.shape)
+
+
+@njit(cache=True)
+def _exp(x):  # pragma: no cover - compiled
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = math.exp(x[i])
+    return out
+
+
+@njit(cache=True)
+def _log(x):  # pragma: no cover - compiled
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = math.log(x[i])
+    return out
+
+
+@njit(cache=True)
+def _sin(x):  # pragma: no cover - compiled
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = math.sin(x[i])
+    return out
+
+
+@njit(cache=True)
+def _cos(x):  # pragma: no cover - compiled
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = math.cos(x[i])
+    return out
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:

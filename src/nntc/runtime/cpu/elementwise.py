@@ -13,6 +13,7 @@ from nntc.bmodel.cpu_ops import (
     UnaryFn,
     UnaryParam,
 )
+from nntc.runtime.cpu import arith
 from nntc.runtime.cpu.arith import INT_MIN, round_half_away, to_int
 from nntc.runtime.cpu.registry import Call, Output, layer
 
@@ -26,8 +27,7 @@ from nntc.runtime.cpu.registry import Call, Output, layer
 def unary(call: Call[UnaryParam]) -> list[Output]:
     x, fn = call.inputs[0], call.param.unary_op
     if fn in (UnaryFn.SIN, UnaryFn.COS):
-        wide = x.astype(np.float64)
-        return [(np.sin(wide) if fn == UnaryFn.SIN else np.cos(wide)).astype(np.float32)]
+        return [arith.sin(x) if fn == UnaryFn.SIN else arith.cos(x)]
     if fn == UnaryFn.ISFINITE:
         return [np.isfinite(x).astype(np.float32)]
     if fn == UnaryFn.CEIL:

@@ -185,7 +185,7 @@ def _queue_nms(boxes, scores, limit, iou_threshold, score_threshold, scale):  # 
         for i in range(count - 1, begin[top] - 1, -1):
             iou = _iou(boxes, top, picked[i])
             if iou <= iou_threshold:
-                score[top] *= np.float32(math.exp(np.float64(scale * iou * iou)))
+                score[top] *= np.float32(math.exp(scale * iou * iou))
             else:
                 score[top] *= np.float32(0)
             if iou >= iou_threshold:

@@ -49,6 +49,11 @@ def resize_interpolation(call: Call[ResizeInterpolationParam]) -> list[Output]:
     else:
         methods = (ResizeMethod.BILINEAR, ResizeMethod.BILINEAR_PYTORCH)
         call.require(param.method in methods, f"method {param.method} is not in 0..3")
+        call.require(
+            param.method == ResizeMethod.BILINEAR_PYTORCH
+            or not (param.align_corners and param.half_pixel_centers),
+            "align_corners and half_pixel_centers together read beyond the image",
+        )
         taps = [_linear(src, dst, param) for src, dst in zip(image.shape[2:], size, strict=True)]
         resized = _bilinear(image, *taps)
     return [np.ascontiguousarray(resized.transpose(0, 2, 3, 1) if param.ofmt else resized)]

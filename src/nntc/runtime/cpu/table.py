@@ -5,22 +5,47 @@ from __future__ import annotations
 from nntc.bmodel.cpu_ops import PARAMS
 from nntc.core.errors import UnsupportedError
 from nntc.runtime.cpu import (
+    deform,
     elementwise,
     gather,
+    multiclass,
     nms,
     pool,
+    priors,
+    proposals,
+    random,
     resize,
     roi,
     sampling,
     scatter,
     select,
     sorting,
+    ssd,
     user,
+    yolo,
 )
 from nntc.runtime.cpu.registry import LAYERS, Port
 
 # Importing a family registers its layers.
-FAMILIES = (elementwise, gather, nms, pool, resize, roi, sampling, scatter, select, sorting)
+FAMILIES = (
+    deform,
+    elementwise,
+    gather,
+    multiclass,
+    nms,
+    pool,
+    priors,
+    proposals,
+    random,
+    resize,
+    roi,
+    sampling,
+    scatter,
+    select,
+    sorting,
+    ssd,
+    yolo,
+)
 
 
 def supported() -> dict[int, str]:
