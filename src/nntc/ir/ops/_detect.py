@@ -24,17 +24,19 @@ def image_numbers(indices: np.ndarray, images: int) -> list[int]:
     return [int(i) for i in indices]
 
 
-def cells(start: float, length: float, count: int, ratio: int) -> np.ndarray:
-    """Sample positions [count, samples] of *count* cells along one axis of a box.
+def cells(start: float, cell: float, count: int, ratio: int) -> np.ndarray:
+    """Sample positions [count, samples] of *count* cells of size *cell* from *start* on.
+
+    Args:
+        ratio: samples of a cell; 0: one for each pixel that it is wide.
 
     Raises:
         ModelError: the box is not finite or too long to sample.
     """
-    cell = length / count
     if not (math.isfinite(start) and abs(cell) < _MOST_SAMPLES):
         raise ModelError(f"a box starts at {start} and has cells of {cell} pixels")
     samples = ratio or max(math.ceil(cell), 0)
-    within = (np.arange(samples) + 0.5) * (cell / samples) if samples else np.zeros(0)
+    within = (np.arange(samples) + 0.5) * cell / max(samples, 1)
     return (start + np.arange(count)[:, None] * cell + within).astype(np.float32)
 
 
@@ -98,5 +100,5 @@ def suppress(
         union = area[best] + area[order] - common
         # Empty boxes overlap nothing.
         valid = (area[best] > 0) & (area[order] > 0) & (union > 0)
-        order = order[~(valid & (common > iou * union))]
+        order = order[~(valid & (common / union > iou))]
     return kept

@@ -13,7 +13,7 @@ import numpy as np
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
 from nntc.ir.graph import Op, TensorType
-from nntc.ir.ops._numeric import as_type
+from nntc.ir.ops._numeric import as_type, ieee
 from nntc.ir.ops._rules import (
     ANY,
     INDEX,
@@ -221,6 +221,7 @@ class OneHot(Op):
         shape = (*indices.shape[: self.axis], self.depth, *indices.shape[self.axis :])
         return (TensorType(values.dtype, shape),)
 
+    @ieee
     def compute(self, indices: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
         hot = np.expand_dims(indices.astype(np.int64), self.axis)
         hot = np.where(hot < 0, hot + self.depth, hot)

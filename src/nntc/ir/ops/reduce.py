@@ -32,7 +32,9 @@ class Reduction(NamedTuple):
 
 
 def _sum(x: np.ndarray, axes: _Axes) -> np.ndarray:
-    return x.sum(axes, dtype=x.dtype, keepdims=True)
+    """Floats are added in float64: NumPy adds along outer axes one by one, which loses digits."""
+    total = x.sum(axes, dtype=np.float64 if x.dtype.kind == "f" else x.dtype, keepdims=True)
+    return as_type(total, x.dtype)
 
 
 def _mean(x: np.ndarray, axes: _Axes) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from nntc.ir.graph import Op, TensorType
-from nntc.ir.ops._numeric import as_type
+from nntc.ir.ops._numeric import as_type, highest, lowest
 from nntc.ir.ops._rules import (
     ANY,
     broadcast_to,
@@ -153,8 +153,9 @@ class Pad(Op):
                     f"pads {begin}, {end} of axis {axis} must be smaller than its size {kept}",
                 )
             shape.append(kept + sum(added))
+        low, high = lowest(x.dtype.numpy), highest(x.dtype.numpy)
         require(
-            x.dtype.is_float or math.isfinite(self.value) or self.mode != "constant",
+            self.mode != "constant" or low <= self.value <= high,
             f"value {self.value} does not exist in {x.dtype}",
         )
         return (TensorType(x.dtype, tuple(shape)),)

@@ -83,13 +83,20 @@ class Resize(Op):
             all(size > 0 or out == 0 for size, out in zip(x.shape, self.sizes, strict=True)),
             f"x {x.shape} is empty, it cannot grow to {self.sizes}",
         )
-        if self.coordinate == "tf_crop_and_resize":
-            need_length(self.roi, 2 * rank, "roi")
-        else:
-            require(not self.roi, f"roi has no meaning with {self.coordinate}, leave it empty")
         require(
             not self.antialias or self.mode != "nearest", "antialias needs mode linear or cubic"
         )
+        if self.coordinate == "tf_crop_and_resize":
+            need_length(self.roi, 2 * rank, "roi")
+            require(not self.antialias, "antialias has no meaning with tf_crop_and_resize")
+        else:
+            require(not self.roi, f"roi has no meaning with {self.coordinate}, leave it empty")
+            for size, out, scale in zip(x.shape, self.sizes, self.scales, strict=True):
+                # The output is the product cut or rounded; half a pixel is lost at most.
+                require(
+                    out == 0 or -0.51 <= size * scale - out < 1.01,
+                    f"scale {scale} does not take {size} elements to {out}",
+                )
         return (TensorType(x.dtype, self.sizes),)
 
     @ieee
@@ -200,18 +207,24 @@ class RoiAlign(Op):
     def compute(
         self, x: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        images = _detect.image_numbers(batch_indices, len(x))
         out = (self.output_height, self.output_width)
-        y = np.zeros((len(rois), x.shape[1], *out), x.dtype)
-        shift = 0.5 if self.coordinate == "half_pixel" else 0.0
-        corners = working(rois) * self.spatial_scale - shift
-        for number, (x1, y1, x2, y2) in enumerate(corners.tolist()):
-            height, width = y2 - y1, x2 - x1
-            if self.coordinate == "output_half_pixel":
-                height, width = max(height, 1.0), max(width, 1.0)
-            rows = _detect.cells(y1, height, out[0], self.sampling_ratio)
-            columns = _detect.cells(x1, width, out[1], self.sampling_ratio)
-            y[number] = _detect.align(working(x[images[number]]), rows, columns, self.mode)
+        images = _detect.image_numbers(batch_indices, len(x))
+        # In float32 as ONNX Runtime: the number of samples is a rounded quotient of these.
+        shift = np.float32(0.5 if self.coordinate == "half_pixel" else 0)
+        corners = working(rois) * np.float32(self.spatial_scale) - shift
+        starts, lengths = corners[:, :2], corners[:, 2:] - corners[:, :2]
+        if self.coordinate == "output_half_pixel":
+            lengths = np.maximum(lengths, 1)
+        sizes = lengths / np.array(out[::-1], lengths.dtype)
+        y = np.empty((len(rois), x.shape[1], *out), x.dtype)
+        for number, (image, start, size) in enumerate(
+            zip(images, starts.tolist(), sizes.tolist(), strict=True)
+        ):
+            columns, rows = (
+                _detect.cells(start[axis], size[axis], out[1 - axis], self.sampling_ratio)
+                for axis in (0, 1)
+            )
+            y[number] = _detect.align(working(x[image]), rows, columns, self.mode)
         return (y,)
 
 
