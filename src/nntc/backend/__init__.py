@@ -1,6 +1,7 @@
 """The BM1684 code generator: graph → tiles → instruction streams → BModel."""
 
-from nntc.backend.driver import compile_graph
+from nntc.backend.driver import check, compile_graph
+from nntc.backend.legalize import Finding
 from nntc.backend.options import CompileOptions, CompileResult, Where
 
-__all__ = ["CompileOptions", "CompileResult", "Where", "compile_graph"]
+__all__ = ["CompileOptions", "CompileResult", "Finding", "Where", "check", "compile_graph"]

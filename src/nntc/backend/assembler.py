@@ -301,7 +301,7 @@ class Assembler:
         extra = {"opt_shift_typ": 0} if op == "shift" else {}
         self._arithmetic(f"ar.{op}.i32", out, a, b, integer=True, **extra)
 
-    def shift_arithmetic(self, out: Local, a: Local, amount: Local | int) -> None:
+    def shift_arithmetic(self, out: Local, a: Local | int, amount: Local | int) -> None:
         """int32 shift that keeps the sign to the right."""
         self._arithmetic("ar.shift.i32", out, a, amount, integer=True, opt_shift_typ=1)
 

@@ -8,7 +8,7 @@ from nntc.backend import group as groups
 from nntc.backend import matmul, moves, pipeline
 from nntc.backend.assembler import Assembler
 from nntc.backend.grouping import Unit, form_units
-from nntc.backend.legalize import Legal, legalize
+from nntc.backend.legalize import Finding, Legal, examine, legalize
 from nntc.backend.memory import PAGE, Coefficients, Placement, allocate, memory_root
 from nntc.backend.options import CompileOptions, CompileResult, Where
 from nntc.backend.plan import Step, Storage
@@ -88,6 +88,15 @@ def compile_graph(
         "context_bytes": context_size,
     }
     return CompileResult(model, _value_map(legal, placement), statistics)
+
+
+def check(graph: Graph) -> list[Finding]:
+    """Where every operator of a graph would run, and why not on the TPU if elsewhere."""
+    _check_interface(graph)
+    legal, findings = examine(graph)
+    if all(f.place != "refused" for f in findings):
+        form_units(legal.graph)
+    return findings
 
 
 def _check_interface(graph: Graph) -> None:

@@ -89,9 +89,10 @@ class FloatToInt(Op):
 
 @dataclass(frozen=True)
 class Bits(Op):
-    """Bit operation on 32-bit integers: and, or, xor, shift.
+    """Bit operation on 32-bit integers: and, or, xor, shift, signed_shift.
 
-    shift moves left by the second operand, -31..31, or right (logically) if it is negative.
+    The shifts move left by the second operand, -31..31, or right if it is negative;
+    signed_shift keeps the sign then.
     """
 
     name = "Bits"
@@ -101,6 +102,8 @@ class Bits(Op):
         return (TensorType(DType.I32, _broadcast(a, b)),)
 
     def compute(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+        if self.fn == "signed_shift":
+            return (np.where(b >= 0, a << np.maximum(b, 0), a >> np.maximum(-b, 0)),)
         if self.fn == "shift":
             wide = a.view(np.uint32).astype(np.uint64)
             left, right = np.maximum(b, 0), np.maximum(-b, 0)

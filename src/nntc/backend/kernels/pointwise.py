@@ -357,7 +357,10 @@ def _emit(t: Tile, out: Local, op: Op, args: list[Any]) -> None:
             # The GDMA converts on the way from and to system memory.
             t.asm.copy(out, x)
         case Bits():
-            t.asm.integer(op.fn, out, x, args[1])
+            if op.fn == "signed_shift":
+                t.asm.shift_arithmetic(out, x, args[1])
+            else:
+                t.asm.integer(op.fn, out, x, args[1])
         case _:
             raise NotImplementedError(op.name)
 

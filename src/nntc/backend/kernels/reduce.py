@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nntc.backend.assembler import Assembler, Window
+from nntc.backend.assembler import Assembler
 from nntc.backend.local import Local
 from nntc.isa.layout import Shape4, Strides
 
@@ -31,10 +31,6 @@ def emit_reduce(asm: Assembler, fn: str, out: Local, x: Local, scratch: Local) -
     count = x.shape.h if over_h and not over_w else x.shape.w
     if not (over_h or over_w):
         asm.copy(out, x)
-        return
-    if fn == "max" and count <= 8 and x.aligned:
-        kernel = (x.shape.h if over_h and not over_w else 1, x.shape.w if over_w else 1)
-        asm.max_pool(out, x, Window(kernel))
         return
     axis = "h" if over_h and not over_w else "w"
     source, size = x, count

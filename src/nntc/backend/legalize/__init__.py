@@ -1,7 +1,8 @@
 """Legalisation: the graph rewritten into what the chip computes.
 
 After it, every node is an element-wise operator, a reduction, a window, a matrix product or a
-data movement that the kernels emit, on fp32 (or 32-bit integer bits).
+data movement that the kernels emit, on fp32 (or 32-bit integer bits), or a layer of the runtime's
+CPU library.
 """
 
 from __future__ import annotations
@@ -11,8 +12,24 @@ from dataclasses import dataclass
 from nntc.backend.legalize import elementwise, host, network, norms, shapes
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import TABLE
-from nntc.core.errors import Problems, UnsupportedError
-from nntc.ir.graph import Graph, Value
+from nntc.backend.ops import CpuCall
+from nntc.bmodel.cpu_ops import CpuOp
+from nntc.core.errors import UnsupportedError
+from nntc.ir.graph import Graph, Node, Value
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where one operator of the source graph runs.
+
+    Attributes:
+        place: TPU, CPU or refused.
+        reason: why not on the TPU.
+    """
+
+    node: Node
+    place: str
+    reason: str = ""
 
 
 @dataclass
@@ -27,35 +44,65 @@ def legalize(source: Graph) -> Legal:
     """Rewrite a graph.
 
     Raises:
-        UnsupportedError: one line per node that the chip cannot do.
+        UnsupportedError: one line per node that neither the chip nor the runtime's CPU library
+            can do.
+    """
+    legal, findings = examine(source)
+    refused = [f"{f.node.source}: {f.reason}" for f in findings if f.place == "refused"]
+    if refused:
+        raise UnsupportedError(refused)
+    return legal
+
+
+def examine(source: Graph) -> tuple[Legal, list[Finding]]:
+    """Rewrite a graph, and say for every node where it runs.
+
+    What reads the result of a refused node is examined all the same, so that all problems show.
     """
     builder = Builder(source)
-    problems = Problems(UnsupportedError)
     values: dict[str, Value] = {}
-    dead: set[Value] = set()
+    findings: list[Finding] = []
     for node in source.nodes:
-        if any(v in dead for v in node.operands):
-            dead.update(node.outputs)
-            continue
-        rewrite = TABLE.get(type(node.op))
         builder.node = node
-        if rewrite is None:
-            problems.add(f"{node.source}: {node.op.name}: no TPU form")
-            dead.update(node.outputs)
-            continue
-        with problems.collect():
-            made = rewrite(builder, node)
-            results = made if isinstance(made, list) else [made]
-            for value, result in zip(node.outputs, results, strict=True):
-                builder.bind(value, result)
-                values[value.name] = result
-            continue
-        dead.update(node.outputs)
-    problems.raise_if_any()
+        rewrite = TABLE.get(type(node.op))
+        before = len(builder.graph.nodes)
+        reasons = [f"{node.op.name}: the chip has no form of it"]
+        if rewrite is not None:
+            try:
+                made = rewrite(builder, node)
+            except UnsupportedError as err:
+                reasons = [text.removeprefix(f"{node.source}: ") for text in err.problems]
+            else:
+                results = made if isinstance(made, list) else [made]
+                for value, result in zip(node.outputs, results, strict=True):
+                    builder.bind(value, result)
+                    values[value.name] = result
+                findings.append(_finding(node, builder.graph.nodes[before:]))
+                continue
+        findings += [Finding(node, "refused", reason) for reason in reasons]
+        for value in node.outputs:
+            builder.stand_in(value)
     builder.node = None
     builder.outputs()
     builder.graph.prune()
-    return Legal(builder.graph, values)
+    return Legal(builder.graph, values), findings
 
 
-__all__ = ["Legal", "elementwise", "host", "legalize", "network", "norms", "shapes"]
+def _finding(node: Node, made: list[Node]) -> Finding:
+    layers = [CpuOp(n.op.op_type).name for n in made if isinstance(n.op, CpuCall)]
+    if not layers:
+        return Finding(node, "TPU")
+    return Finding(node, "CPU", f"the runtime's {', '.join(layers)} layer")
+
+
+__all__ = [
+    "Finding",
+    "Legal",
+    "elementwise",
+    "examine",
+    "host",
+    "legalize",
+    "network",
+    "norms",
+    "shapes",
+]

@@ -52,6 +52,11 @@ class Builder:
         """*result* is the legal form of a source value."""
         self._forms.setdefault(value, {})[result.dtype] = result
 
+    def stand_in(self, value: Value) -> None:
+        """A value that could not be made: what reads it is examined as if it were an input."""
+        kept = carrier(value.dtype)
+        self._forms[value] = {kept: self.graph.input(value.name, kept, value.shape)}
+
     def any(self, value: Value) -> Value:
         """The value in whichever form it exists, for operators that only move words."""
         forms = self._all(value)

@@ -81,7 +81,8 @@ def _modulo(b: Builder, x: Value, y: Value, like_dividend: bool) -> Value:
     rest = b.add(rest, b.mul(d, b.compare("lt", rest, 0.0)))
     rest = b.mul(rest, b.unary("sign", x))
     if like_dividend:
-        return rest
+        # Dividing by infinity leaves the dividend.
+        return b.select(b.compare("gt", d, float(np.finfo(np.float32).max)), x, rest)
     wrong = b.compare("lt", b.mul(rest, b.unary("sign", y)), 0.0)
     return b.add(rest, b.mul(wrong, y))
 
@@ -95,11 +96,7 @@ def binary(b: Builder, node: Node) -> Value:
     if op.fn in ("bitand", "bitor", "bitxor"):
         return b.bits(op.fn[3:], b.i32(left), b.i32(right))
     if op.fn in ("shl", "shr"):
-        amount = b.f32(right) if op.fn == "shl" else b.unary("neg", b.f32(right))
-        shifted = b.bits("shift", b.i32(left), b.to_int(amount))
-        if left.dtype in (DType.U8, DType.U16):
-            shifted = b.bits("and", shifted, (1 << left.dtype.size * 8) - 1)
-        return shifted
+        return _shift(b, left, b.f32(right), op.fn == "shl")
     x, y = b.f32(left), b.f32(right)
     match op.fn:
         case "div" if integer:
@@ -120,6 +117,19 @@ def binary(b: Builder, node: Node) -> Value:
             return b.binary(fn, x, y)
 
 
+def _shift(b: Builder, value: Value, amount: Value, left: bool) -> Value:
+    """Shifts of any amount: from the type's width on, only the sign is left (or nothing)."""
+    width = min(value.dtype.size * 8, 32)
+    signed = not value.dtype.value.startswith("u")
+    beyond = b.binary("max", b.compare("ge", amount, float(width)), b.compare("lt", amount, 0.0))
+    steps = b.select(beyond, 31.0, amount)
+    if not left and signed:
+        return b.bits("signed_shift", b.i32(value), b.to_int(b.unary("neg", steps)))
+    shifted = b.bits("shift", b.i32(value), b.to_int(steps if left else b.unary("neg", steps)))
+    shifted = b.bits("and", shifted, b.to_int(b.sub(beyond, 1.0)))
+    return _wrap_bits(b, shifted, value.dtype) if width < 32 else shifted
+
+
 @rewrites(ops.Where)
 def where(b: Builder, node: Node) -> Value:
     mask, x, y = node.operands
@@ -136,15 +146,25 @@ def cast(b: Builder, node: Node) -> Value:
         return b.f32(value)
     if value.dtype.is_float:
         return b.unary("trunc", b.f32(value))
-    if value.dtype.is_integer and op.to.size < value.dtype.size and op.to.size < 4:
+    if value.dtype.is_integer and op.to.size < 4 and not _holds(op.to, value.dtype):
         return _wrap(b, value, op.to)
     return b.any(value)
 
 
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether every value of an integer type is one of another."""
+    outer, inner = np.iinfo(wide.numpy), np.iinfo(narrow.numpy)
+    return outer.min <= inner.min and inner.max <= outer.max
+
+
 def _wrap(b: Builder, value: Value, to: DType) -> Value:
     """The low bits of an integer, as a narrower integer type has them."""
+    return _wrap_bits(b, b.i32(value), to)
+
+
+def _wrap_bits(b: Builder, bits: Value, to: DType) -> Value:
     width = to.size * 8
-    low = b.bits("and", b.i32(value), (1 << width) - 1)
+    low = b.bits("and", bits, (1 << width) - 1)
     if to.value.startswith("u"):
         return low
     # Shifting up and arithmetically down would need two steps more than flipping the sign bit.

@@ -228,8 +228,25 @@ def grid_sample(b: Builder, node: Node) -> Value:
     }[op.padding]
     param = cpu_ops.GridSamplerParam(mode, padding, op.align_corners)
     inputs = [b.f32(v) for v in node.operands]
+    if op.mode == "nearest":
+        inputs[1] = _centred(b, inputs[1], node.operands[0].shape[2:], op.align_corners)
     result = TensorType(DType.F32, node.output.shape)
     return call(b, CpuOp.GRID_SAMPLER, param, inputs, [result])[0]
+
+
+def _centred(b: Builder, grid: Value, sizes: Sequence[int], align_corners: bool) -> Value:
+    """Grid positions moved to the nearest pixel's centre, halves to even.
+
+    The layer rounds halves away from zero; at a centre there is nothing left to round.
+    """
+    size = b.constant(np.asarray(sizes[::-1], np.float32), "sizes")
+    if align_corners:
+        scale = b.constant((np.asarray(sizes[::-1], np.float32) - 1) / 2, "scale")
+        pixel = b.unary("round", b.mul(b.add(grid, 1.0), scale))
+        return b.sub(b.div(pixel, scale), 1.0)
+    pixel = b.sub(b.mul(b.mul(b.add(grid, 1.0), size), 0.5), 0.5)
+    pixel = b.unary("round", pixel)
+    return b.sub(b.div(b.add(b.mul(pixel, 2.0), 1.0), size), 1.0)
 
 
 @rewrites(ops.RoiAlign)
