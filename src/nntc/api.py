@@ -133,7 +133,7 @@ def compile(
 
     tell = progress or _silent
     if output is not None:
-        _check_writable(Path(output))
+        check_writable(Path(output))
     graph = load(model, progress=tell, **options)
     if not net_name and isinstance(model, (str, os.PathLike)):
         net_name = Path(model).stem
@@ -149,8 +149,12 @@ def _silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-def _check_writable(path: Path) -> None:
-    """Refuse at once what would fail after minutes of work."""
+def check_writable(path: Path) -> None:
+    """Refuse at once what would fail after minutes of work.
+
+    Raises:
+        UserError: a file cannot be written at *path*.
+    """
     if path.is_dir():
         raise UserError(f"{path}: is a folder, a file name is needed")
     if not path.parent.is_dir():

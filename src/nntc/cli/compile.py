@@ -94,6 +94,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.input and not args.cmp:
         raise UserError("--input is used only together with --cmp")
     output = args.output or f"{Path(args.model).stem}.bmodel"
+    api.check_writable(Path(output))
     comparison = None
     with console.progress(args.quiet) as progress:
         graph = api.load(args.model, progress=progress, **model_arguments(args))
