@@ -24,6 +24,7 @@ HELP = "model file → BModel"
 if TYPE_CHECKING:
     from nntc.api import Progress
     from nntc.backend import CompileResult
+    from nntc.bmodel import BModel
     from nntc.ir.graph import Graph
     from nntc.report.compare import Comparison
 
@@ -103,11 +104,10 @@ def execute(args: argparse.Namespace) -> int:
             output,
             net_name=args.net_name or Path(args.model).stem,
             opt=args.opt,
-            keep_values=args.cmp,
             progress=progress,
         )
         if args.cmp:
-            comparison = _compare(args, graph, result, progress)
+            comparison = _compare(args, graph, result.model, progress)
     if not args.quiet:
         summary(graph, result, output)
     if comparison is not None:
@@ -116,16 +116,18 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _compare(
-    args: argparse.Namespace, graph: Graph, result: CompileResult, progress: Progress
+    args: argparse.Namespace, graph: Graph, model: BModel, progress: Progress
 ) -> Comparison:
+    from nntc import api
     from nntc.report.compare import compare, random_inputs
     from nntc.runtime.arrays import load_inputs
 
     inputs = load_inputs(args.input) if args.input else random_inputs(graph, args.seed)
+    kept = api.compile(graph, opt=args.opt, keep_values=True, progress=progress)
     # ONNX Runtime runs whole models only.
     whole = args.input_names is None and args.output_names is None
     source = args.model if whole and args.model.lower().endswith(".onnx") else None
-    return compare(graph, result, inputs, source=source, progress=progress)
+    return compare(graph, kept, model, inputs, source=source, progress=progress)
 
 
 def summary(graph: Graph, result: CompileResult, output: str) -> None:

@@ -4,6 +4,9 @@ Every value that the compiled model keeps in device memory is read after a run o
 Each operator is then computed in NumPy from the simulated values of its operands, so that an error
 shows at the operator that makes it and not at all that follow. Operators whose result never
 reaches memory are computed on, and judged with the next one that does.
+
+To have every value in memory the model is compiled once more, with ``keep_values``. The BModel
+that is to be used is judged by its outputs.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from nntc.core.dtype import DType
 from nntc.core.errors import Problems
 from nntc.ir.graph import Graph
 from nntc.ir.interpret import evaluate, run
+from nntc.runtime.engine import Engine
 from nntc.runtime.simulator import SimulatorDevice
 from nntc.runtime.tensors import describe
 
 if TYPE_CHECKING:
     from nntc.backend import CompileResult
+    from nntc.bmodel import BModel
 
 TOLERANCE = 1e-4
 """Largest allowed difference, as a part of the value's range."""
@@ -148,17 +153,19 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 
 def compare(
     graph: Graph,
-    result: CompileResult,
+    kept: CompileResult,
+    model: BModel,
     inputs: Mapping[str, np.ndarray] | Sequence[np.ndarray],
     source: str | os.PathLike[str] | None = None,
     tolerance: float = TOLERANCE,
     progress: Any = None,
 ) -> Comparison:
-    """Run the graph in NumPy and the BModel on the simulator.
+    """Run the graph in NumPy and the BModels on the simulator.
 
     Args:
         graph: what was compiled.
-        result: compiled with ``keep_values``, so that every value keeps its place in memory.
+        kept: compiled with ``keep_values``: every value keeps its place in memory.
+        model: compiled for use; its outputs are compared.
         inputs: by the graph's input names, or in their order.
         source: the ONNX file; compared with ONNX Runtime if that is installed.
 
@@ -170,12 +177,14 @@ def compare(
         inputs = dict(zip((v.name for v in graph.inputs), inputs, strict=False))
     given = {v.name: np.asarray(inputs[v.name]) for v in graph.inputs if v.name in inputs}
     tell("compare: simulator", 0, 0)
-    found = simulate(result, given)
+    found = simulate(kept, given)
     report = Comparison()
     _compare_operators(graph, given, found, tolerance, report, tell)
     tell("compare: whole net in NumPy", 0, 0)
     whole = run(graph, given)
-    simulated = {v.name: found[v.name] for v in graph.outputs if v.name in found}
+    tell("compare: the BModel itself", 0, 0)
+    with Engine(model) as engine:
+        simulated = engine({name: given[name] for name in (t.name for t in engine.inputs)})
     references = {"the graph in NumPy": whole}
     if source is not None and importlib.util.find_spec("onnxruntime"):
         tell("compare: whole net in ONNX Runtime", 0, 0)
