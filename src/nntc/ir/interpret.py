@@ -95,8 +95,8 @@ def _checked(
     Raises:
         TypeError: compute and infer disagree.
     """
-    given = [(a.dtype, a.shape) for a in results]
-    if given != [(t.dtype.numpy, t.shape) for t in types]:
+    given = [(type(a), a.dtype, a.shape) for a in results]
+    if given != [(np.ndarray, t.dtype.numpy, t.shape) for t in types]:
         promised = ", ".join(map(str, types))
         raise TypeError(f"{where}: compute gave {given}, infer promised {promised}")
     return results

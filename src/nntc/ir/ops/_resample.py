@@ -116,7 +116,7 @@ def sample(
         for axis, size in enumerate(spatial)
     ]
     y = np.zeros((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
-    flat = x.reshape(*x.shape[:2], -1)
+    flat = x.reshape(*x.shape[:2], math.prod(spatial))
     for choice in itertools.product(*axes):
         index, weight = np.zeros((), np.int64), np.ones((), x.dtype)
         for (at, factor), size in zip(choice, spatial, strict=True):

@@ -183,9 +183,9 @@ def convolve_transposed(
     depth = w.shape[1]
     full = [o + b + e for o, b, e in zip(out, window.begins, window.ends, strict=True)]
     y = np.zeros((batch, group, depth, *full), x.dtype)
-    source = x.reshape(batch, group, channels // group, -1)
+    source = x.reshape(batch, group, channels // group, math.prod(x.shape[2:]))
     for tap in np.ndindex(*window.kernel):
-        weights = w[(..., *tap)].reshape(group, -1, depth).swapaxes(1, 2)
+        weights = w[(..., *tap)].reshape(group, channels // group, depth).swapaxes(1, 2)
         part = product(weights, source).reshape(batch, group, depth, *x.shape[2:])
         place = tuple(
             slice(t * d, t * d + s * (n - 1) + 1, s)
@@ -193,7 +193,7 @@ def convolve_transposed(
         )
         y[(..., *place)] += part
     crop = tuple(slice(b, b + o) for b, o in zip(window.begins, out, strict=True))
-    return y.reshape(batch, -1, *full)[(..., *crop)]
+    return y.reshape(batch, group * depth, *full)[(..., *crop)]
 
 
 def pool_max(x: np.ndarray, window: Window, ceil_mode: bool) -> np.ndarray:

@@ -55,7 +55,8 @@ class Gather(Op):
         return (TensorType(x.dtype, shape),)
 
     def compute(self, x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (x.take(positions(indices, x.shape[self.axis]), self.axis),)
+        taken = x.take(positions(indices, x.shape[self.axis]), self.axis)
+        return (np.asarray(taken),)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class GatherND(Op):
         grid = np.indices(indices.shape[:batch], sparse=True)
         index = [g.reshape(g.shape + (1,) * rest) for g in grid]
         index += _address(indices, x.shape[batch:])
-        return (x[tuple(index)].reshape(indices.shape[:-1] + x.shape[len(index) :]),)
+        found = np.asarray(x[tuple(index)])
+        return (found.reshape(indices.shape[:-1] + x.shape[len(index) :]),)
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ class RMSNorm(Op):
     def compute(self, x: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, ...]:
         wide = working(x)
         axes = tuple(range(self.axis, x.ndim))
+        if x.size == 0:
+            return (x,)
         power = np.mean(np.square(wide), axes, np.float64, keepdims=True)
         y = wide * as_type(1 / np.sqrt(power + self.epsilon), wide.dtype) * scale
         return (as_type(y, x.dtype),)
@@ -286,6 +288,8 @@ def _affine(x: np.ndarray, factor: np.ndarray, offset: np.ndarray, channel_axis:
 
 def _standardise(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndarray:
     """(x - mean) / sqrt(variance + epsilon) over *axes*."""
+    if x.size == 0:
+        return x
     centred = x - as_type(x.mean(axes, np.float64, keepdims=True), x.dtype)
     variance = np.square(centred).mean(axes, np.float64, keepdims=True)
     return centred * as_type(1 / np.sqrt(variance + epsilon), x.dtype)

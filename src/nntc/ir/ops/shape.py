@@ -118,7 +118,7 @@ class Slice(Op):
             else slice(0, 0)
             for start, end, step in zip(self.starts, self.ends, self.steps, strict=True)
         )
-        return (x[index],)
+        return (x[(*index, ...)],)
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ class Pad(Op):
             slice(max(-b, 0), size - max(-e, 0))
             for b, e, size in zip(begins, ends, x.shape, strict=True)
         )
-        kept = x[cut]
+        kept = x[(*cut, ...)]
         added = [(max(b, 0), max(e, 0)) for b, e in zip(begins, ends, strict=True)]
-        if self.mode != "constant":
+        if self.mode != "constant" and any(map(any, added)):
             return (np.pad(kept, added, mode=self.mode),)
         shape = [size + b + e for size, (b, e) in zip(kept.shape, added, strict=True)]
         y = np.full(shape, as_type(np.asarray(self.value), x.dtype), x.dtype)

@@ -193,6 +193,7 @@ class RoiAlign(Op):
         self, x: TensorType, rois: TensorType, batch_indices: TensorType
     ) -> tuple[TensorType, ...]:
         need("x", x, FLOAT, rank=4)
+        require(min(x.shape[2:]) > 0, f"x {x.shape} is empty, there is nothing to sample")
         same_dtype(x=x, rois=rois)
         need("rois", rois, FLOAT, rank=2)
         need("batch_indices", batch_indices, INDEX, rank=1)
