@@ -298,8 +298,7 @@ class Assembler:
 
     def integer(self, op: str, out: Local, a: Local | int, b: Local | int) -> None:
         """int32 bits: and or xor shift (positive: left; logical to the right)."""
-        extra = {"opt_shift_typ": 0} if op == "shift" else {}
-        self._arithmetic(f"ar.{op}.i32", out, a, b, integer=True, **extra)
+        self._arithmetic(f"ar.{op}.i32", out, a, b, integer=True, opt_shift_typ=0)
 
     def shift_arithmetic(self, out: Local, a: Local | int, amount: Local | int) -> None:
         """int32 shift that keeps the sign to the right."""

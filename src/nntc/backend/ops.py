@@ -138,7 +138,7 @@ class Narrow(Op):
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         if self.to is DType.BOOL:
             return (x > 0.5,)
-        limits = np.iinfo(self.to.numpy)
+        limits = np.iinfo(self.to.numpy.name)
         return (np.clip(np.rint(x), limits.min, limits.max).astype(self.to.numpy),)
 
 

@@ -153,7 +153,7 @@ def cast(b: Builder, node: Node) -> Value:
 
 def _holds(wide: DType, narrow: DType) -> bool:
     """Whether every value of an integer type is one of another."""
-    outer, inner = np.iinfo(wide.numpy), np.iinfo(narrow.numpy)
+    outer, inner = np.iinfo(wide.numpy.name), np.iinfo(narrow.numpy.name)
     return outer.min <= inner.min and inner.max <= outer.max
 
 
