@@ -102,7 +102,7 @@ def test_constants_read_as_a_person_writes_them() -> None:
         "[0.1, -0.0, inf, 1e-45]",
         "[true, false]",
         "[9223372036854775807]",
-        "[6.55e+04, 1e-07]",
+        "[65500.0, 1e-07]",
     ]
 
 

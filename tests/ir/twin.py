@@ -15,7 +15,7 @@ from onnx import helper
 from nntc.ir.graph import Op
 from nntc.ir.interpret import evaluate
 
-OPSET = 22
+OPSET = 21
 
 
 def cases(**lists: Sequence[Any]) -> pytest.MarkDecorator:

@@ -88,8 +88,11 @@ def array_text(array: np.ndarray) -> str | None:
 
 
 def _float_text(value: Any) -> str:
-    """The shortest decimal that reads back to the same bits through float64."""
-    short = str(value)
+    """The shortest decimal that reads back to the same bits through float64.
+
+    NumPy finds the digits; Python writes them, because NumPy's style changes with its version.
+    """
+    short = repr(float(str(value)))
     return short if type(value)(float(short)) == value else repr(float(value))
 
 
