@@ -80,10 +80,11 @@ class Worker:
                     f"{self._last_words()}"
                 ) from None
         if answer.get("problems"):
-            raise DeviceError([str(text) for text in answer["problems"]])
+            *others, last = (str(text) for text in answer["problems"])
+            raise DeviceError([*others, last + self._last_words(complaints_only=True)])
         return results
 
-    def _last_words(self) -> str:
+    def _last_words(self, complaints_only: bool = False) -> str:
         """What the libraries printed last: their complaint if there is one, else the last line."""
         with contextlib.suppress(OSError, ValueError):
             size = self._log.seek(0, os.SEEK_END)
@@ -93,7 +94,7 @@ class Worker:
             # Without the addresses of the stack that an assertion prints.
             lines = [line for line in lines if line and not _STACK_LINE.search(line)]
             complaints = [line for line in lines if _COMPLAINT.search(line)]
-            for line in (complaints or lines)[-1:]:
+            for line in (complaints or ([] if complaints_only else lines))[-1:]:
                 return f"; it printed: {line[:300]}"
         return ""
 
