@@ -39,7 +39,8 @@ def tiu(mnemonic: str, **values: int) -> int:
         ("sfu.rsqrt", {}, 108),
         ("linear.mac", {}, 16),
         ("compare.max_only", {}, 4),
-        ("compare.select", {}, 8),
+        ("compare.max_select", {}, 8),
+        ("compare.select", {"res0_addr": 0, "res1_addr": local_address(0, 63)}, 2 * 2 * 3),
         ("lut.i8", {}, 96),
         ("vector.add.f32", {"opd0_c": 3, "opd0_w": 4, "opd1_w": 2, "res0_w": 17}, 10 * 2 * 2),
         ("matmul.f32", {"opd0_n": 6, "opd0_c": 3, "opd0_w": 32, "opd1_w": 16}, 6 * 2 * (80 + 6)),
@@ -165,6 +166,8 @@ def random_instructions(seed: int, count: int) -> list[Instruction]:
                     values["opt_res_add"] = r.randint(0, 1)
                 if each.mnemonic == "sfu.taylor":
                     values["opd1_n"] = r.randint(1, 64)
+                if each.mnemonic == "compare.select":
+                    values["res1_addr"] = values["res0_addr"]
                 if each.mnemonic.endswith(".fix"):
                     values |= {"opt_opd0_prec": r.choice((0, 3)), "opt_res0_prec": r.choice((0, 3))}
                 if each.mnemonic.startswith("vector"):  # rows also where the judge looks for them

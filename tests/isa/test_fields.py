@@ -47,10 +47,11 @@ def test_each_field_reaches_its_own_bits_and_both_ends(layout: CommandLayout) ->
 
 def test_pack_lists_every_bad_value() -> None:
     with pytest.raises(InstructionError) as caught:
-        TIU.pack({"res0_c": 4096, "opd0_n_str": -262145, "colour": 1})
+        TIU.pack({"res0_c": 4096, "opd0_n_str": -1, "opd0_h_str": 1 << 31, "colour": 1})
     assert caught.value.problems == [
         "TIU command: res0_c = 4096 does not fit 0..4095 (12 bits)",
-        "TIU command: opd0_n_str = -262145 does not fit -262144..262143 (19 bits)",
+        "TIU command: opd0_n_str = -1 does not fit 0..524287 (19 bits)",
+        "TIU command: opd0_h_str = 2147483648 does not fit -2147483648..2147483647 (32 bits)",
         "TIU command: unknown field colour",
     ]
 

@@ -285,7 +285,9 @@ class Assembler:
         d: Local | Scalar,
     ) -> None:
         """``out = a > b ? c : d``; every tensor aligned and of one shape."""
-        fields = {**_shape("res0", out.shape), "res1_addr": out.address}
+        # A select writes only result 1; the place of result 0 is what cycle counters look at.
+        at = {"res0_addr": out.address, "res1_addr": out.address}
+        fields = {**_shape("res0", out.shape), **at}
         reads: list[Range] = []
         for role, operand in zip(("opd0", "opd1", "opd2", "opd3"), (a, b, c, d), strict=True):
             if isinstance(operand, Local):

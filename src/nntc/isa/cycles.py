@@ -45,18 +45,18 @@ class Rule:
     cost: Callable[[Get], int]
 
 
-def _lane_slots(get: Get) -> int:
+def _lane_slots(get: Get, result: str = "res0_addr") -> int:
     """Channel slots that a lane works on, one after the other."""
-    return ceil_div((get("res0_addr") - LOCAL_BASE) // LANE_BYTES + get("res0_c"), LANES)
+    return ceil_div((get(result) - LOCAL_BASE) // LANE_BYTES + get("res0_c"), LANES)
 
 
 def _pixels(get: Get, unit: int) -> int:
     return ceil_div(get("res0_h") * get("res0_w"), unit)
 
 
-def _tiles(get: Get) -> int:
+def _tiles(get: Get, result: str = "res0_addr") -> int:
     """Groups of 16 words that an element-wise instruction produces, per lane."""
-    return get("res0_n") * _lane_slots(get) * _pixels(get, 16)
+    return get("res0_n") * _lane_slots(get, result) * _pixels(get, 16)
 
 
 def _bias(get: Get) -> bool:
@@ -144,6 +144,11 @@ def _matmul(unit: int, fixed: int) -> Callable[[Get], int]:
 
 def _per_tile(cycles: int) -> Callable[[Get], int]:
     return lambda get: cycles * _tiles(get)
+
+
+def _select(get: Get) -> int:
+    """A select writes its second result only, so that one's lane counts."""
+    return 2 * _tiles(get, "res1_addr")
 
 
 def _taylor(get: Get) -> int:
@@ -325,7 +330,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("sfu.rsqrt",), f"27 * {_TILES_TEXT}", _per_tile(27)),
     Rule(("linear",), f"4 * {_TILES_TEXT}", _per_tile(4)),
     Rule(("compare.max_only",), _TILES_TEXT, _per_tile(1)),
-    Rule(("compare.select", "compare.max_select"), f"2 * {_TILES_TEXT}", _per_tile(2)),
+    Rule(("compare.max_select",), f"2 * {_TILES_TEXT}", _per_tile(2)),
+    Rule(("compare.select",), f"2 * {_TILES_TEXT}, slots of the second result", _select),
     Rule(("lut",), f"24 * {_TILES_TEXT}", _per_tile(24)),
     Rule(("vector.div.f32",), "30 * rows * slots * ceil(res0_w/16)", _vector(30)),
     Rule(("vector",), "rows * slots * ceil(res0_w/16), rows = elements of v0", _vector(1)),

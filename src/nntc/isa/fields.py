@@ -203,7 +203,8 @@ TIU = CommandLayout(
         ("res1_addr", 32, "second result: local address"),
         ("opd3_addr", 32, "operand 3: local address, or constant"),
     ],
-    signed=frozenset(f"{r}_{d}_str" for r in _ROLES for d in "nchw"),
+    # Row and column strides may run backwards; negative n and c strides crash the C-model.
+    signed=frozenset(f"{r}_{d}_str" for r in _ROLES for d in "hw"),
 )
 
 GDMA = CommandLayout(

@@ -409,16 +409,15 @@ def _special() -> list[Form]:
         "max_select": "res0 = A>B ? A : B and res1 = A>B ? C : D",
     }
     for name, meaning in compare.items():
-        extra = (
-            frozenset[str]()
-            if name == "max_only"
-            else _fields("opd2_addr opd3_addr res1_addr opt_opd2_const opt_opd3_const")
-        )
+        extra = frozenset[str]()
+        if name != "max_only":
+            extra = _fields("opd2_addr opd3_addr res1_addr opt_opd2_const opt_opd3_const")
+        reads = two - {"res0_addr"} if name == "select" else two
         forms.append(
             _tiu(
                 f"compare.{name}",
                 {"tsk_typ": (13,), "tsk_eu_typ": (EU[name],)},
-                two | extra,
+                reads | extra,
                 f"Compare aligned fp32 tensors: {meaning}.",
                 {**base, "tsk_opd_num": 0},
             )
