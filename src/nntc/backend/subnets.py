@@ -149,8 +149,9 @@ def subnets(parts: list[Part], interface: Interface) -> list[SubNet]:
             for value in node.operands:
                 if part.cpu is None and (value.is_constant or maker(value) == index):
                     continue
-                if part.cpu is None and parts[maker(value)].cpu is not None:
-                    # A CPU layer's result is known by its own name only.
+                source = -1 if value.is_constant else maker(value)
+                if part.cpu is None and (source < 0 or parts[source].cpu is not None):
+                    # Network inputs and results of CPU layers are known by their own names only.
                     value = memory_root(value)
                 reads[index][value] = None
                 if not value.is_constant and maker(value) >= 0:

@@ -91,7 +91,9 @@ class Builder:
             array = np.asarray(value.data)
             # Values beyond fp32 become infinite, which is what the chip would make of them.
             with np.errstate(over="ignore"):
-                forms[DType.F32] = self.graph.constant(array.astype(np.float32, copy=False), value.name)
+                forms[DType.F32] = self.graph.constant(
+                    array.astype(np.float32, copy=False), value.name
+                )
             if value.dtype.is_integer:
                 wide = np.clip(array, -(2**31), 2**32 - 1).astype(np.int64)
                 bits = (wide & 0xFFFFFFFF).astype(np.uint32).view(np.int32)

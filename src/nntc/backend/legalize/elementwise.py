@@ -45,6 +45,7 @@ def keep(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.Unary)
 def unary(b: Builder, node: Node) -> Value:
+    """A sequence of additions, multiplications, comparisons and bit operations; see functions.py."""
     op, value = node.op, node.operands[0]
     assert isinstance(op, ops.Unary)
     if op.fn == "bitnot":
@@ -89,6 +90,7 @@ def _modulo(b: Builder, x: Value, y: Value, like_dividend: bool) -> Value:
 
 @rewrites(ops.Binary)
 def binary(b: Builder, node: Node) -> Value:
+    """One instruction, or a sequence; integers as fp32, bit operations on int32."""
     op = node.op
     assert isinstance(op, ops.Binary)
     left, right = node.operands
@@ -132,12 +134,14 @@ def _shift(b: Builder, value: Value, amount: Value, left: bool) -> Value:
 
 @rewrites(ops.Where)
 def where(b: Builder, node: Node) -> Value:
+    """Compare and select."""
     mask, x, y = node.operands
     return b.select(b.f32(mask), b.f32(x), b.f32(y))
 
 
 @rewrites(ops.Cast)
 def cast(b: Builder, node: Node) -> Value:
+    """Floats are cut toward zero; integers wrap to narrower types; bool is 0 or 1."""
     op, value = node.op, node.operands[0]
     assert isinstance(op, ops.Cast)
     if op.to is DType.BOOL:

@@ -58,6 +58,7 @@ def _ints(b: Builder, value: Value) -> Value:
 
 @rewrites(ops.TopK)
 def top_k(b: Builder, node: Node) -> list[Value]:
+    """The layer TOPK; smallest values by negating twice."""
     op = node.op
     assert isinstance(op, ops.TopK)
     x = b.f32(node.operands[0])
@@ -162,6 +163,7 @@ def _scatter(b: Builder, node: Node, x: Value, indices: Value, updates: Value, f
 
 @rewrites(ops.ScatterND)
 def scatter_nd(b: Builder, node: Node) -> Value:
+    """The layer TENSOR_SCATTER."""
     op = node.op
     assert isinstance(op, ops.ScatterND)
     data, indices, updates = node.operands
@@ -216,6 +218,7 @@ def _scatter_chain(b: Builder, node: Node, axis: int, fn: str) -> Value:
 
 @rewrites(ops.GridSample)
 def grid_sample(b: Builder, node: Node) -> Value:
+    """The layer GRID_SAMPLER; nearest positions are rounded on the TPU first."""
     op = node.op
     assert isinstance(op, ops.GridSample)
     if op.mode == "cubic":
@@ -251,6 +254,7 @@ def _centred(b: Builder, grid: Value, sizes: Sequence[int], align_corners: bool)
 
 @rewrites(ops.RoiAlign)
 def roi_align(b: Builder, node: Node) -> Value:
+    """The layer PYTORCH_ROI_ALIGN."""
     op = node.op
     assert isinstance(op, ops.RoiAlign)
     if op.mode != "avg":
@@ -272,6 +276,7 @@ def roi_align(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.ReverseSequence)
 def reverse_sequence(b: Builder, node: Node) -> Value:
+    """The layer REVERSE_SEQUENCE."""
     op = node.op
     assert isinstance(op, ops.ReverseSequence)
     x = b.any(node.operands[0])

@@ -27,6 +27,7 @@ def _pad_spatial(b: Builder, x: Value, begins: Sequence[int], ends: Sequence[int
 
 @rewrites(ops.Conv)
 def conv(b: Builder, node: Node) -> Value:
+    """The convolution instruction; depthwise, grouped, 1-D and 3-D forms; constant or run-time weights."""
     op = node.op
     assert isinstance(op, ops.Conv)
     x, w = b.f32(node.operands[0]), b.f32(node.operands[1])
@@ -180,6 +181,7 @@ def _conv3d(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) ->
 
 @rewrites(ops.ConvTranspose)
 def conv_transpose(b: Builder, node: Node) -> Value:
+    """A convolution with zeros inserted between the inputs."""
     op = node.op
     assert isinstance(op, ops.ConvTranspose)
     x, w = b.f32(node.operands[0]), b.f32(node.operands[1])
@@ -263,6 +265,7 @@ def _explicit_pads(node: Node) -> tuple[list[int], list[int]]:
 
 @rewrites(ops.MaxPool)
 def max_pool(b: Builder, node: Node) -> Value:
+    """The pooling instruction; dilated windows as maxima of slices."""
     op = node.op
     assert isinstance(op, ops.MaxPool)
     begins, ends = _explicit_pads(node)
@@ -406,6 +409,7 @@ def average_pool(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.LpPool)
 def lp_pool(b: Builder, node: Node) -> Value:
+    """Average pooling of powers."""
     op = node.op
     assert isinstance(op, ops.LpPool)
     x = b.unary("abs", b.f32(node.operands[0]))
@@ -418,6 +422,7 @@ def lp_pool(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.MatMul)
 def matmul(b: Builder, node: Node) -> Value:
+    """The matrix product instruction."""
     op = node.op
     assert isinstance(op, ops.MatMul)
     a, w = (b.f32(v) for v in node.operands[:2])

@@ -54,6 +54,7 @@ def reduce_axes(b: Builder, fn: str, x: Value, axes: Sequence[int]) -> Value:
 
 @rewrites(ops.Reduce)
 def reduce(b: Builder, node: Node) -> Value:
+    """Pairwise combination within a lane."""
     op = node.op
     assert isinstance(op, ops.Reduce)
     x = b.f32(node.operands[0])
@@ -105,6 +106,7 @@ def arg_index(b: Builder, x: Value, axis: int, fn: str, last: bool = False) -> V
 
 @rewrites(ops.Softmax)
 def softmax(b: Builder, node: Node) -> Value:
+    """exp(x - max) times the reciprocal of its sum."""
     x = b.f32(node.operands[0])
     axis = node.op.axis % len(x.shape)  # type: ignore[attr-defined]
     powers = b.unary("exp", b.sub(x, reduce_axes(b, "max", x, [axis])))
@@ -113,6 +115,7 @@ def softmax(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.LogSoftmax)
 def log_softmax(b: Builder, node: Node) -> Value:
+    """x - max - log(sum(exp(x - max)))."""
     x = b.f32(node.operands[0])
     axis = node.op.axis % len(x.shape)  # type: ignore[attr-defined]
     shifted = b.sub(x, reduce_axes(b, "max", x, [axis]))
@@ -122,6 +125,7 @@ def log_softmax(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.Hardmax)
 def hardmax(b: Builder, node: Node) -> Value:
+    """1 at the first position of the maximum."""
     x = b.f32(node.operands[0])
     axis = node.op.axis % len(x.shape)  # type: ignore[attr-defined]
     first = arg_index(b, x, axis, "max")
@@ -145,6 +149,7 @@ def _channelwise(b: Builder, value: Value, rank: int) -> Value:
 
 @rewrites(ops.LayerNorm)
 def layer_norm(b: Builder, node: Node) -> Value:
+    """Mean, variance and reciprocal square root within a lane."""
     op = node.op
     assert isinstance(op, ops.LayerNorm)
     x = b.f32(node.operands[0])
@@ -162,6 +167,7 @@ def _affine(b: Builder, node: Node, y: Value) -> Value:
 
 @rewrites(ops.RMSNorm)
 def rms_norm(b: Builder, node: Node) -> Value:
+    """Mean square and reciprocal square root within a lane."""
     op = node.op
     assert isinstance(op, ops.RMSNorm)
     x = b.f32(node.operands[0])
@@ -172,6 +178,7 @@ def rms_norm(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.InstanceNorm)
 def instance_norm(b: Builder, node: Node) -> Value:
+    """Mean and variance of every image and channel."""
     op = node.op
     assert isinstance(op, ops.InstanceNorm)
     x = b.f32(node.operands[0])
@@ -183,6 +190,7 @@ def instance_norm(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.GroupNorm)
 def group_norm(b: Builder, node: Node) -> Value:
+    """Mean and variance of groups of channels."""
     op = node.op
     assert isinstance(op, ops.GroupNorm)
     x = b.f32(node.operands[0])
@@ -195,6 +203,7 @@ def group_norm(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.BatchNorm)
 def batch_norm(b: Builder, node: Node) -> Value:
+    """A factor and a summand per channel."""
     op = node.op
     assert isinstance(op, ops.BatchNorm)
     x = b.f32(node.operands[0])
@@ -214,6 +223,7 @@ def batch_norm(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.LpNorm)
 def lp_norm(b: Builder, node: Node) -> Value:
+    """Division by the norm; a vector of zeros stays."""
     op = node.op
     assert isinstance(op, ops.LpNorm)
     x = b.f32(node.operands[0])

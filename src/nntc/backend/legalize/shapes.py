@@ -18,16 +18,19 @@ ONE_HOT_LIMIT = 1 << 22
 
 @rewrites(ops.Reshape)
 def reshape(b: Builder, node: Node) -> Value:
+    """Another name for the same memory."""
     return b.reshape(b.any(node.operands[0]), node.output.shape)
 
 
 @rewrites(ops.Transpose)
 def transpose(b: Builder, node: Node) -> Value:
+    """A copy by the GDMA; none where only axes of size 1 move."""
     return b.transpose(b.any(node.operands[0]), node.op.perm)  # type: ignore[attr-defined]
 
 
 @rewrites(ops.Concat)
 def concat(b: Builder, node: Node) -> Value:
+    """One copy for each part."""
     parts = [b.any(v) for v in node.operands]
     if len({p.dtype for p in parts}) > 1:
         parts = [b.f32(v) for v in node.operands]
@@ -38,11 +41,13 @@ def concat(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.Slice, ops.Expand, ops.Tile)
 def keep(b: Builder, node: Node) -> Value:
+    """A copy by the GDMA."""
     return b(node.op, b.any(node.operands[0]))
 
 
 @rewrites(ops.Pad)
 def pad(b: Builder, node: Node) -> Value:
+    """A fill and a copy; edge, reflect and wrap copy rows by their positions."""
     op = node.op
     assert isinstance(op, ops.Pad)
     x = b.any(node.operands[0])
@@ -70,6 +75,7 @@ def take(b: Builder, x: Value, index: np.ndarray, axis: int) -> Value:
 
 @rewrites(ops.DepthToSpace)
 def depth_to_space(b: Builder, node: Node) -> Value:
+    """Reshape and transpose."""
     op = node.op
     assert isinstance(op, ops.DepthToSpace)
     x = b.any(node.operands[0])
@@ -84,6 +90,7 @@ def depth_to_space(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.SpaceToDepth)
 def space_to_depth(b: Builder, node: Node) -> Value:
+    """Reshape and transpose."""
     op = node.op
     assert isinstance(op, ops.SpaceToDepth)
     x = b.any(node.operands[0])
@@ -95,6 +102,7 @@ def space_to_depth(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.Trilu)
 def trilu(b: Builder, node: Node) -> Value:
+    """A selection with a known triangle."""
     op = node.op
     assert isinstance(op, ops.Trilu)
     x = b.f32(node.operands[0])
@@ -105,6 +113,7 @@ def trilu(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.OneHot)
 def one_hot(b: Builder, node: Node) -> Value:
+    """A comparison with the positions."""
     op = node.op
     assert isinstance(op, ops.OneHot)
     indices, values = b.f32(node.operands[0]), b.f32(node.operands[1])
