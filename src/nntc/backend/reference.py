@@ -8,8 +8,8 @@ from __future__ import annotations
 import inspect
 import sys
 
-from nntc.backend.legalize import host
-from nntc.backend.legalize.registry import TABLE
+from nntc.backend.legalize import TABLE
+from nntc.backend.legalize.registry import PLACES
 from nntc.core.files import write_bytes
 from nntc.ir import ops
 from nntc.ir.graph import Op
@@ -33,12 +33,7 @@ def page() -> str:
 
 
 def _place(cls: type[Op]) -> str:
-    rewrite = TABLE.get(cls)
-    if rewrite is None:
-        return "refused"
-    if cls in host.LARGE:
-        return "TPU; CPU for large tables"
-    return "CPU" if rewrite.__module__ == host.__name__ else "TPU"
+    return PLACES.get(cls, "refused")
 
 
 def _how(cls: type[Op]) -> str:

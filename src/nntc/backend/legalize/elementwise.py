@@ -45,7 +45,7 @@ def keep(b: Builder, node: Node) -> Value:
 
 @rewrites(ops.Unary)
 def unary(b: Builder, node: Node) -> Value:
-    """A sequence of additions, multiplications, comparisons and bit operations; see functions.py."""
+    """A sequence of additions, products, comparisons and bit operations; see functions.py."""
     op, value = node.op, node.operands[0]
     assert isinstance(op, ops.Unary)
     if op.fn == "bitnot":

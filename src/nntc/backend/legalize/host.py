@@ -12,7 +12,7 @@ import numpy as np
 
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import TABLE, rewrites
-from nntc.backend.legalize.shapes import from_end
+from nntc.backend.legalize.shapes import from_end, take
 from nntc.backend.memory import memory_root
 from nntc.backend.ops import CpuCall
 from nntc.bmodel import cpu_ops
@@ -56,7 +56,7 @@ def _ints(b: Builder, value: Value) -> Value:
     return b.i32(value)
 
 
-@rewrites(ops.TopK)
+@rewrites(ops.TopK, place="CPU")
 def top_k(b: Builder, node: Node) -> list[Value]:
     """The layer TOPK; smallest values by negating twice."""
     op = node.op
@@ -78,7 +78,7 @@ def top_k(b: Builder, node: Node) -> list[Value]:
     return [values if op.largest else b.unary("neg", values), indices]
 
 
-@rewrites(ops.NonMaxSuppression)
+@rewrites(ops.NonMaxSuppression, place="CPU")
 def non_max_suppression(b: Builder, node: Node) -> Value:
     """The layer knows corner boxes; centres and sizes are turned into corners first."""
     op = node.op
@@ -102,13 +102,21 @@ def non_max_suppression(b: Builder, node: Node) -> Value:
     return call(b, CpuOp.ONNX_NMS, param, [boxes, scores, *limits], [result])[0]
 
 
-@rewrites(ops.GatherND)
+@rewrites(ops.GatherND, place="TPU for known indices, else CPU")
 def gather_nd(b: Builder, node: Node) -> Value:
-    """Batch dimensions become leading indices; known indices still are a copy on the host."""
+    """Known indices are copies; else the layer GATHERND_TF, batch dimensions as indices."""
     op = node.op
     assert isinstance(op, ops.GatherND)
     data, indices = node.operands
     x = b.any(data)
+    if indices.data is not None and op.batch_dims == 0:
+        depth = indices.shape[-1]
+        sizes = data.shape[:depth]
+        tuples = np.asarray(indices.data).reshape(-1, depth)
+        tuples = np.where(tuples < 0, tuples + np.asarray(sizes), tuples)
+        flat = np.ravel_multi_index(tuple(tuples.T), sizes)
+        rows = b.reshape(x, (math.prod(sizes), *data.shape[depth:]))
+        return b.reshape(take(b, rows, flat, 0), node.output.shape)
     wanted = _positions(b, indices, data.shape[op.batch_dims :][: indices.shape[-1]])
     batch = indices.shape[: op.batch_dims]
     if op.batch_dims:
@@ -161,7 +169,7 @@ def _scatter(b: Builder, node: Node, x: Value, indices: Value, updates: Value, f
     return call(b, CpuOp.TENSOR_SCATTER, param, [x, flat, rest], [result])[0]
 
 
-@rewrites(ops.ScatterND)
+@rewrites(ops.ScatterND, place="CPU")
 def scatter_nd(b: Builder, node: Node) -> Value:
     """The layer TENSOR_SCATTER."""
     op = node.op
@@ -171,7 +179,7 @@ def scatter_nd(b: Builder, node: Node) -> Value:
     return _scatter(b, node, b.f32(data), wanted, b.f32(updates), op.reduction)
 
 
-@rewrites(ops.ScatterElements)
+@rewrites(ops.ScatterElements, place="TPU for few updates, else CPU")
 def scatter_elements(b: Builder, node: Node) -> Value:
     """Few updates along the axis: one selection each; else the runtime's scatter."""
     op = node.op
@@ -216,7 +224,7 @@ def _scatter_chain(b: Builder, node: Node, axis: int, fn: str) -> Value:
     return y
 
 
-@rewrites(ops.GridSample)
+@rewrites(ops.GridSample, place="CPU")
 def grid_sample(b: Builder, node: Node) -> Value:
     """The layer GRID_SAMPLER; nearest positions are rounded on the TPU first."""
     op = node.op
@@ -252,7 +260,7 @@ def _centred(b: Builder, grid: Value, sizes: Sequence[int], align_corners: bool)
     return b.sub(b.div(b.add(b.mul(pixel, 2.0), 1.0), size), 1.0)
 
 
-@rewrites(ops.RoiAlign)
+@rewrites(ops.RoiAlign, place="CPU")
 def roi_align(b: Builder, node: Node) -> Value:
     """The layer PYTORCH_ROI_ALIGN."""
     op = node.op
@@ -274,7 +282,7 @@ def roi_align(b: Builder, node: Node) -> Value:
     return call(b, CpuOp.PYTORCH_ROI_ALIGN, param, [x, regions], [result])[0]
 
 
-@rewrites(ops.ReverseSequence)
+@rewrites(ops.ReverseSequence, place="CPU")
 def reverse_sequence(b: Builder, node: Node) -> Value:
     """The layer REVERSE_SEQUENCE."""
     op = node.op

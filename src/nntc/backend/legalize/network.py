@@ -27,7 +27,7 @@ def _pad_spatial(b: Builder, x: Value, begins: Sequence[int], ends: Sequence[int
 
 @rewrites(ops.Conv)
 def conv(b: Builder, node: Node) -> Value:
-    """The convolution instruction; depthwise, grouped, 1-D and 3-D forms; constant or run-time weights."""
+    """The convolution instruction; depthwise, grouped, 1-D and 3-D forms; any weights."""
     op = node.op
     assert isinstance(op, ops.Conv)
     x, w = b.f32(node.operands[0]), b.f32(node.operands[1])

@@ -146,7 +146,7 @@ def from_end(b: Builder, indices: Value, size: int) -> Value:
     return b.add(indices, b.mul(b.compare("lt", indices, 0.0), float(size)))
 
 
-@rewrites(ops.Gather)
+@rewrites(ops.Gather, place="TPU; CPU for large tables")
 def gather(b: Builder, node: Node) -> Value:
     """Known indices are copies; others pick rows by a product with ones and zeros."""
     op = node.op
@@ -177,7 +177,7 @@ def gather(b: Builder, node: Node) -> Value:
     return b.reshape(b.transpose(y, perm), node.output.shape)
 
 
-@rewrites(ops.GatherElements)
+@rewrites(ops.GatherElements, place="TPU; CPU for large tables")
 def gather_elements(b: Builder, node: Node) -> Value:
     """Sum over the axis of elements times "is this the wanted position"."""
     op = node.op
