@@ -17,9 +17,8 @@ from nntc.isa.layout import Shape4, Strides
 from nntc.isa.regions import may_overlap
 from nntc.sim.fast import fp
 from nntc.sim.fast.context import Context, Step, sequence
-from nntc.sim.fast.native import helper, kernel
+from nntc.sim.fast.native import CHUNK, bare, helper, kernel, stack_f32, stack_i32
 from nntc.sim.fast.rows import (
-    CHUNK,
     Operand,
     aligned,
     constant,
@@ -54,19 +53,30 @@ I32_CODES = {"and": AND, "or": OR, "xor": XOR}
 
 @helper
 def _compute(code, a, b, out):
-    """One row; NaN payloads are the processor's."""
+    """One row; NaN payloads are the processor's. Returns whether there is a NaN."""
+    # Loops end in integer operations on the pattern: floats would be compared one by one.
+    worst = _I(0)
     if code == MUL:
         for x in range(out.size):
-            out[x] = fp.mul(a[x], b[x])
+            v = fp.mul(a[x], b[x])
+            worst = max(worst, fp.magnitude(v))
+            out[x] = v
     elif code == ADD:
         for x in range(out.size):
-            out[x] = fp.add(a[x], b[x])
+            v = fp.add(a[x], b[x])
+            worst = max(worst, fp.magnitude(v))
+            out[x] = v
     elif code == SUB:
         for x in range(out.size):
-            out[x] = fp.sub(a[x], b[x])
+            v = fp.sub(a[x], b[x])
+            worst = max(worst, fp.magnitude(v))
+            out[x] = v
     else:
         for x in range(out.size):
-            out[x] = fp.div(a[x], b[x])
+            v = fp.div(a[x], b[x])
+            worst = max(worst, fp.magnitude(v))
+            out[x] = v
+    return worst > _I(fp.NAN_ABOVE)
 
 
 @helper
@@ -86,17 +96,19 @@ def _repair(code, a, b, out):
 @helper
 def _choose(code, a, b, out, chosen):
     """The forms that move bits instead of computing; all arrays as i32."""
-    fa, fb = a.view(np.float32), b.view(np.float32)
+    # Patterns are loaded once, as integers: that is what the compiler turns into vectors.
     if code == MAX:
         for x in range(out.size):
-            v = a[x] if fp.greater(fa[x], fb[x]) else b[x]
-            out[x] = v & _I(-0x80000000) if (v & _I(0x7F800000)) == 0 else v
+            p, q = a[x], b[x]
+            out[x] = fp.flush_bits(p if fp.greater(fp.value(p), fp.value(q)) else q)
     elif code == MIN:
         for x in range(out.size):
-            out[x] = a[x] if fp.not_above(fa[x], fb[x]) else b[x]
+            p, q = a[x], b[x]
+            out[x] = p if fp.not_above(fp.value(p), fp.value(q)) else q
     elif code == SELECT_GT:
         for x in range(out.size):
-            out[x] = chosen if fp.greater(fa[x], fb[x]) else _I(0)
+            p, q = a[x], b[x]
+            out[x] = chosen if fp.greater(fp.value(p), fp.value(q)) else _I(0)
     else:
         for x in range(out.size):
             out[x] = chosen if a[x] == b[x] else _I(0)
@@ -104,10 +116,10 @@ def _choose(code, a, b, out, chosen):
 
 @helper
 def any_nan(values):
-    found = 0
+    worst = _I(0)
     for x in range(values.size):
-        found |= values[x] != values[x]
-    return found != 0
+        worst = max(worst, fp.magnitude(values[x]))
+    return worst > _I(fp.NAN_ABOVE)
 
 
 @kernel
@@ -118,8 +130,9 @@ def binary_f32(
     b, b_base, b_lane, b_wrap, b_pitch, b_n, b_c, b_h, b_x,
 ):  # fmt: skip
     """r = a op b, then + the old r if *accumulate*."""
-    room_a, room_b = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
-    room_r, room_o = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    r, a, b = bare(r), bare(a), bare(b)
+    room_a, room_b, room_r = stack_f32(), stack_f32(), stack_f32()
+    room_o, room_s = stack_f32(), stack_f32()
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)
@@ -134,22 +147,13 @@ def binary_f32(
                 at = r_row + h * r_h + start * r_x
                 if code > DIV:
                     _choose(code, va.view(np.int32), vb.view(np.int32), out.view(np.int32), chosen)
-                else:
-                    _compute(code, va, vb, out)
-                    if any_nan(out):
-                        _repair(code, va, vb, out)
+                elif _compute(code, va, vb, out):
+                    _repair(code, va, vb, out)
                 if accumulate:
-                    old = load(r, at, r_x, count, room_r)
-                    wrong = False
-                    for x in range(count):
-                        v = fp.add(out[x], old[x])
-                        wrong |= v != v
-                        room_r[x] = v
-                    if wrong:
-                        old = load(r, at, r_x, count, room_a)
-                        for x in range(count):
-                            room_r[x] = fp.add_exact(out[x], old[x])
-                    out = room_r[:count]
+                    old, total = load(r, at, r_x, count, room_r), room_s[:count]
+                    if _compute(ADD, out, old, total):
+                        _repair(ADD, out, old, total)
+                    out = total
                 store(r, at, r_x, out)
 
 
@@ -160,8 +164,8 @@ def binary_i32(
     a, a_base, a_lane, a_wrap, a_pitch, a_n, a_c, a_h, a_x,
     b, b_base, b_lane, b_wrap, b_pitch, b_n, b_c, b_h, b_x,
 ):  # fmt: skip
-    room_a, room_b = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
-    room_o = np.empty(CHUNK, np.int32)
+    r, a, b = bare(r), bare(a), bare(b)
+    room_a, room_b, room_o = stack_i32(), stack_i32(), stack_i32()
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)

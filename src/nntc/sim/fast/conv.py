@@ -19,10 +19,9 @@ from nntc.isa.forms import Instruction
 from nntc.isa.layout import Shape4, Strides, aligned_strides, ceil_div, compact_strides
 from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, lane_runs, sequence, split
-from nntc.sim.fast.fp import add
-from nntc.sim.fast.native import kernel
-from nntc.sim.fast.planes import Planes, planes_of, spread_f32, spread_i8, write_row
-from nntc.sim.fast.tile import COLUMNS, ROWS, tile
+from nntc.sim.fast.native import bare, keep, kernel
+from nntc.sim.fast.planes import Planes, planes_of, spread_f32, spread_i8, write_span
+from nntc.sim.fast.tile import COLUMNS, ROWS, tile1, tile4
 
 BIAS = 3
 USER = 3
@@ -42,49 +41,58 @@ LONGEST = 100_000
 @kernel
 def conv_f32(
     first, last, by_tile, words, weights, blocks, a_pitch, a_offset,
-    planes, b_base, b_image, b_offset, counts, images, positions, pitch, width,
+    planes, b_base, b_image, b_offset, counts, starts, images, positions, pitch, width,
     out_lane, out_base, out_n, out_c, bias_base, bias_lane, accumulate, superblock,
 ):  # fmt: skip
     """Four sums per output: steps of one class (step parity, channel parity) follow each other.
 
-    Works on the tiles (by_tile) or channel blocks [first, last).
+    Works on the tiles (by_tile) or channel blocks [first, last). Whole tiles of unpadded images
+    go straight to the result, others through *room*.
     """
-    sums = np.empty((4, ROWS * COLUMNS), np.float32)
-    total = sums[0]
     tiles = (positions + COLUMNS - 1) // COLUMNS
     tile_first, tile_last = (first, last) if by_tile else (0, tiles)
     block_first, block_last = (0, blocks.shape[0]) if by_tile else (first, last)
-    sums_at, a0, b0 = sums.ctypes.data, weights.ctypes.data, planes.ctypes.data
+    span = min(superblock, tile_last - tile_first) * COLUMNS
+    owner = np.empty(ROWS * span, np.float32)
+    words, room = bare(words), bare(owner)
+    bias = np.full(ROWS, _F(-0.0), np.float32)
+    a0, b0 = weights.ctypes.data, planes.ctypes.data
     a_table, b_table = a_offset.ctypes.data, b_offset.ctypes.data
     for n in range(images):
         for super_tile in range(tile_first, tile_last, superblock):
+            super_last = min(super_tile + superblock, tile_last)
             for block in range(block_first, block_last):
                 channel, rows = blocks[block, 0], blocks[block, 1]
                 a = a0 + 4 * blocks[block, 2]
-                for t in range(super_tile, min(super_tile + superblock, tile_last)):
-                    b = b0 + 4 * (b_base + n * b_image + t * COLUMNS)
-                    at = 0
-                    for group in range(4):
-                        tile(
-                            a, a_pitch, a_table + 4 * at, b, b_table + 4 * at, counts[group],
-                            _F(0), sums_at + 4 * group * ROWS * COLUMNS,
-                        )  # fmt: skip
-                        at += counts[group]
-                    for x in range(ROWS * COLUMNS):
-                        total[x] = add(add(sums[0, x], sums[1, x]), add(sums[2, x], sums[3, x]))
+                if bias_base >= 0:
                     for r in range(rows):
-                        row = total[r * COLUMNS : r * COLUMNS + COLUMNS]
-                        if bias_base >= 0:
-                            c = bias_lane + channel + r
-                            bias = words[(c % LANES) * LANE_WORDS + bias_base + c // LANES]
-                            for x in range(COLUMNS):
-                                row[x] = add(row[x], bias)
+                        c = bias_lane + channel + r
+                        bias[r] = words[(c % LANES) * LANE_WORDS + bias_base + c // LANES]
+                c = out_lane + channel
+                base = (c % LANES) * LANE_WORDS + out_base + n * out_n + (c // LANES) * out_c
+                at_once = 0
+                if rows == ROWS and pitch == width and not accumulate and c % LANES + ROWS <= LANES:
+                    at_once = min(positions // COLUMNS, super_last) - super_tile
+                for t in range(super_tile, super_last):
+                    b = b0 + 4 * (b_base + n * b_image + t * COLUMNS)
+                    out, out_pitch = room.ctypes.data + 4 * (t - super_tile) * COLUMNS, span
+                    if t - super_tile < at_once:
+                        out = words.ctypes.data + 4 * (base + t * COLUMNS)
+                        out_pitch = LANE_WORDS
+                    tile4(
+                        a, a_pitch, a_table, b, b_table, counts.ctypes.data, starts.ctypes.data,
+                        bias.ctypes.data, out, out_pitch,
+                    )  # fmt: skip
+                position = (super_tile + at_once) * COLUMNS
+                end = min(super_last * COLUMNS, positions)
+                if position < end:
+                    for r in range(rows):
                         c = out_lane + channel + r
                         base = (c % LANES) * LANE_WORDS + out_base
                         base += n * out_n + (c // LANES) * out_c
-                        write_row(
-                            row, words, base, t * COLUMNS, positions, pitch, width, accumulate
-                        )
+                        row = room[r * span + at_once * COLUMNS : (r + 1) * span]
+                        write_span(row, words, base, position, end, pitch, width, accumulate)
+    keep(owner)
 
 
 @kernel
@@ -98,62 +106,74 @@ def conv_i8(
 
     *target* is local memory as i8 or i16; out_* count its elements, units of four images.
     """
-    sums = np.empty(ROWS * COLUMNS, np.float32)
-    total = np.empty(ROWS * COLUMNS, np.int32)
+    starts, no_bias = np.zeros(1, np.float32), np.zeros(ROWS, np.float32)
+    count = np.zeros(1, np.int64)
     tiles = (positions + COLUMNS - 1) // COLUMNS
     tile_first, tile_last = (first, last) if by_tile else (0, tiles)
     block_first, block_last = (0, blocks.shape[0]) if by_tile else (first, last)
-    sums_at, a0, b0 = sums.ctypes.data, weights.ctypes.data, planes.ctypes.data
+    span = min(superblock, tile_last - tile_first) * COLUMNS
+    owner, sums_owner = np.empty(ROWS * span, np.int32), np.empty(ROWS * COLUMNS, np.float32)
+    room, sums, target = bare(owner), bare(sums_owner), bare(target)
+    a0, b0 = weights.ctypes.data, planes.ctypes.data
     a_table, b_table = a_offset.ctypes.data, b_offset.ctypes.data
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     lane_elements = LANE_WORDS * 4 // target.itemsize
     for n in range(images):
         for super_tile in range(tile_first, tile_last, superblock):
+            super_last = min(super_tile + superblock, tile_last)
             for block in range(block_first, block_last):
                 channel, rows = blocks[block, 0], blocks[block, 1]
                 a = a0 + 4 * blocks[block, 2]
-                for t in range(super_tile, min(super_tile + superblock, tile_last)):
+                for t in range(super_tile, super_last):
                     b = b0 + 4 * (b_base + n * b_image + t * COLUMNS)
-                    total[:] = 0
                     for at in range(0, steps, chunk):
-                        tile(
-                            a, a_pitch, a_table + 4 * at, b, b_table + 4 * at,
-                            min(chunk, steps - at), _F(0), sums_at,
+                        count[0] = min(chunk, steps - at)
+                        tile1(
+                            a, a_pitch, a_table + 4 * at, b, b_table + 4 * at, count.ctypes.data,
+                            starts.ctypes.data, no_bias.ctypes.data, sums.ctypes.data, COLUMNS,
                         )  # fmt: skip
-                        for x in range(ROWS * COLUMNS):
-                            total[x] += _I(sums[x])
-                    for r in range(rows):
-                        row = total[r * COLUMNS : r * COLUMNS + COLUMNS]
-                        bias = np.int64(0)
-                        if bias_base >= 0:
-                            c = bias_lane + channel + r
-                            at = (c % LANES) * LANE_WORDS * 2 + bias_base + c // LANES
-                            bias = np.int64(halfs[at])
-                            if not bias_signed:
-                                bias &= 0xFFFF
-                        for x in range(COLUMNS):
-                            v = (np.int64(row[x]) + bias + half) >> shift
-                            row[x] = _I(min(max(v, low), high))
-                        c = out_lane + channel + r
-                        base = (c % LANES) * lane_elements + out_base
-                        base += (n // 4) * out_n + (c // LANES) * out_c + n % 4
-                        count = min(COLUMNS, positions - t * COLUMNS)
-                        y = (t * COLUMNS) // pitch
-                        x0 = t * COLUMNS - y * pitch
-                        at = 0
-                        while at < count:
-                            run = min(width - x0, count - at)
-                            start = base + 4 * (y * width + x0)
-                            for x in range(run):
-                                target[start + 4 * x] = row[at + x]
-                            at += pitch - x0
-                            x0 = 0
-                            y += 1
+                        for r in range(ROWS):
+                            place = r * span + (t - super_tile) * COLUMNS
+                            line = room[place : place + COLUMNS]
+                            some = sums[r * COLUMNS : r * COLUMNS + COLUMNS]
+                            if at:
+                                for x in range(COLUMNS):
+                                    line[x] += _I(some[x])
+                            else:
+                                for x in range(COLUMNS):
+                                    line[x] = _I(some[x])
+                position = super_tile * COLUMNS
+                total = min(super_last * COLUMNS, positions) - position
+                for r in range(rows):
+                    row = room[r * span : r * span + total]
+                    bias = half
+                    if bias_base >= 0:
+                        c = bias_lane + channel + r
+                        value = halfs[(c % LANES) * LANE_WORDS * 2 + bias_base + c // LANES]
+                        bias += np.int64(value) if bias_signed else np.int64(value) & 0xFFFF
+                    for x in range(total):
+                        row[x] = _I(min(max((np.int64(row[x]) + bias) >> shift, low), high))
+                    c = out_lane + channel + r
+                    base = (c % LANES) * lane_elements + out_base
+                    base += (n // 4) * out_n + (c // LANES) * out_c + n % 4
+                    y = position // pitch
+                    x0 = position - y * pitch
+                    at = 0
+                    while at < total:
+                        start = base + 4 * (y * width + x0)
+                        for x in range(min(width - x0, total - at)):
+                            target[start + 4 * x] = row[at + x]
+                        at += pitch - x0
+                        x0 = 0
+                        y += 1
+    keep(owner)
+    keep(sums_owner)
 
 
 @kernel
 def gather_weights_i8(first, last, source, signed, places, offsets, target):
     """Rows [first, last) of weights as floats, in the order of *offsets*."""
+    source, target = bare(source), bare(target)
     steps = offsets.size
     for row in range(first, last):
         line = target[row * steps : row * steps + steps]
@@ -309,8 +329,9 @@ def plan_conv_f32(i: Instruction, context: Context) -> Step:
     ranges, by_tile = _split_work(context, positions, len(blocks), work)
     compute = context.parallel(
         conv_f32, ranges, by_tile, context.words, weights, blocks, a_pitch, a_offset,
-        data.array, data.base, data.image, b_offset, counts, i.res0_n, positions, data.pitch,
-        i.res0_w, out_lane, out_offset // 4, out.n, out.c, bias_offset // 4, bias_lane,
+        data.array, data.base, data.image, b_offset, counts, np.zeros(4, np.float32),
+        i.res0_n, positions, data.pitch, i.res0_w, out_lane, out_offset // 4, out.n, out.c,
+        bias_offset // 4, bias_lane,
         bool(i.opt_res_add), _superblock(i, data.pitch, positions),
     )  # fmt: skip
     return sequence(data.prepare, compute)

@@ -19,8 +19,8 @@ from nntc.isa.forms import Instruction
 from nntc.isa.layout import Shape4, Strides, align_up, contiguous_strides, slots
 from nntc.isa.regions import overlap
 from nntc.sim.fast import fp
-from nntc.sim.fast.context import Context, Step, split
-from nntc.sim.fast.native import kernel
+from nntc.sim.fast.context import Context, Step, sequence, split
+from nntc.sim.fast.native import bare, kernel
 from nntc.sim.fast.rows import result_shape, role_strides
 from nntc.sim.memory import LANE_PITCH
 
@@ -37,6 +37,7 @@ def copy_runs(
     first, last, source, s_base, s_at, s_step, target, t_base, t_at, t_step, run
 ):  # fmt: skip
     """Copy the runs [first, last); bases and table entries count elements."""
+    source, target = bare(source), bare(target)
     for k in range(first, last):
         s, t = s_base + s_at[k], t_base + t_at[k]
         if s_step == 1 and t_step == 1:
@@ -50,6 +51,7 @@ def copy_runs(
 
 @kernel
 def fill_runs(first, last, value, target, t_base, t_at, t_step, run):
+    target = bare(target)
     for k in range(first, last):
         t = t_base + t_at[k]
         if t_step == 1:
@@ -69,6 +71,7 @@ def convert_runs(
     first, last, code, source, s_base, s_at, s_step, target, t_base, t_at, t_step, run
 ):  # fmt: skip
     """As :func:`copy_runs` with a conversion; fp32 and fp16 are patterns (i32, i16)."""
+    source, target = bare(source), bare(target)
     for k in range(first, last):
         s, t = s_base + s_at[k], t_base + t_at[k]
         for x in range(run):
@@ -391,29 +394,34 @@ def plan_matrix(transposed: bool, to_local: bool, i: Instruction, context: Conte
         return context.reference(i)
     ns, cs = _steps(i, local)
 
-    def make() -> Runs:
+    def make() -> tuple[Runs, ...]:
+        """The whole pieces, and the shorter last one."""
         row_step, step = (1, stride) if transposed else (stride, 1)
-        starts = np.arange(n, dtype=np.int64)[:, None] * row_step
-        j = np.arange(length, dtype=np.int64)
-        channels = lane + j // w
-        inside = np.arange(n, dtype=np.int64)[:, None] * ns * size
-        inside = inside + (channels % LANES) * LANE_PITCH + (channels // LANES) * cs * size
-        inside = inside + j % w * size
-        matrix = (starts + j * step) * size
-        left, right = (matrix, inside) if to_local else (inside, matrix)
-        if step == 1 and length % w == 0:
-            left, right = left[:, ::w], right[:, ::w]
-            return _widen(Runs(size, left.ravel(), size, right.ravel(), size, w))
-        return _widen(Runs(size, left.ravel(), size, right.ravel(), size, 1))
+        whole = length // w
+        parts: list[Runs] = []
+        for first, pieces, width in ((0, whole, w), (whole, 1, length - whole * w)):
+            if pieces and width:
+                j = np.arange(first, first + pieces, dtype=np.int64)
+                rows_at = np.arange(n, dtype=np.int64)[:, None]
+                matrix = (rows_at * row_step + j * (w * step)) * size
+                inside = rows_at * (ns * size) + (lane + j) % LANES * LANE_PITCH
+                inside = inside + (lane + j) // LANES * (cs * size)
+                left, right = (matrix, inside) if to_local else (inside, matrix)
+                steps = (step * size, size) if to_local else (size, step * size)
+                parts.append(
+                    _widen(Runs(size, left.ravel(), steps[0], right.ravel(), steps[1], width))
+                )
+        return tuple(parts)
 
     key = ("matrix", transposed, to_local, rows, columns, stride, n, c, w, ns, cs, size, lane)
-    runs: Runs = context.table(key, make)
+    runs: tuple[Runs, ...] = context.table(key, make)
     inside = Place(context.bytes, offset)
     source, target = (outside, inside) if to_local else (inside, outside)
-    step = _copy(context, runs, source, target)
-    if step is None and runs.size > 1:
-        step = _copy(context, _as_bytes(runs), source, target)
-    return step or context.reference(i)
+    steps = [
+        _copy(context, part, source, target) or _copy(context, _as_bytes(part), source, target)
+        for part in runs
+    ]
+    return context.reference(i) if None in steps else sequence(*steps)
 
 
 def _steps(i: Instruction, side: str) -> tuple[int, int]:

@@ -15,9 +15,8 @@ import numpy as np
 from nntc.isa.chip import LANES
 from nntc.isa.forms import Instruction
 from nntc.sim.fast.context import Context, Step
-from nntc.sim.fast.native import helper, kernel
+from nntc.sim.fast.native import CHUNK, bare, helper, kernel, stack_i64
 from nntc.sim.fast.rows import (
-    CHUNK,
     Operand,
     constant,
     fixed_strides,
@@ -139,8 +138,8 @@ def fixed(
     b, b_base, b_lane, b_wrap, b_pitch, b_n, b_c, b_h, b_x, b_size, b_signed, b_one,
 ):  # fmt: skip
     """Items are (sample, channel); *_one: the operand has one sample for all."""
-    va, vb = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    vo, vr = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    r, a, b = bare(r), bare(a), bare(b)
+    va, vb, vo, vr = stack_i64(), stack_i64(), stack_i64(), stack_i64()
     half = (_L(1) << right) >> 1
     r_together, a_together, b_together = 4 // r_size, 4 // a_size, 4 // b_size
     for item in range(first, last):

@@ -46,10 +46,21 @@ def value(_context: Any, _bits: Any) -> Any:
 
 
 @_inline
+def magnitude(x):
+    """The pattern of |x| as i32; above NAN_ABOVE for a NaN."""
+    return np.int32(bits(x) & np.int32(MAGNITUDE))
+
+
+@_inline
+def flush_bits(b):
+    """The i32 pattern with denormals replaced by zero of their sign; NaN patterns stay."""
+    keep = np.int32(-1) if np.int32(b & np.int32(NAN_ABOVE)) != 0 else np.int32(-0x80000000)
+    return np.int32(b & keep)
+
+
+@_inline
 def flush(x):
-    """Denormals become zero of their sign; NaN patterns stay."""
-    b = bits(x)
-    return value(b & np.int32(-0x80000000)) if (b & np.int32(NAN_ABOVE)) == 0 else x
+    return value(flush_bits(bits(x)))
 
 
 @_inline
@@ -116,7 +127,7 @@ not_above = _not_above_flushing if EXPLICIT_FLUSH else _not_above_plain
 
 @_inline
 def is_nan(x):
-    return (bits(x) & np.int32(MAGNITUDE)) > np.int32(NAN_ABOVE)
+    return magnitude(x) > np.int32(NAN_ABOVE)
 
 
 @_inline
@@ -148,7 +159,7 @@ def mul_exact(a, b):
 
 @_inline
 def rsqrt_start(x):
-    return value(np.int32(0x5F3759DF) - (bits(x) >> np.int32(1)))
+    return value(np.int32(np.int32(0x5F3759DF) - np.int32(bits(x) >> np.int32(1))))
 
 
 @_inline
@@ -171,13 +182,13 @@ def rsqrt_exact(x):
 
 @_inline
 def div(a, b):
-    y = rsqrt(value(bits(b) & np.int32(MAGNITUDE)))
-    signed = value(bits(a) ^ (bits(b) & np.int32(-0x80000000)))
+    y = rsqrt(value(magnitude(b)))
+    signed = value(np.int32(bits(a) ^ np.int32(bits(b) & np.int32(-0x80000000))))
     return mul(mul(y, y), signed)
 
 
 @_inline
 def div_exact(a, b):
-    y = rsqrt_exact(value(bits(b) & np.int32(MAGNITUDE)))
-    signed = value(bits(a) ^ (bits(b) & np.int32(-0x80000000)))
+    y = rsqrt_exact(value(magnitude(b)))
+    signed = value(np.int32(bits(a) ^ np.int32(bits(b) & np.int32(-0x80000000))))
     return mul_exact(mul_exact(y, y), signed)

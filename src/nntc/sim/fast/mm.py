@@ -21,7 +21,8 @@ from nntc.sim.fast.context import LANE_WORDS, Context, Step, sequence, split
 from nntc.sim.fast.conv import BIAS, LONGEST, exact_chunk, result_bounds
 from nntc.sim.fast.fp import add
 from nntc.sim.fast.native import kernel
-from nntc.sim.fast.tile import COLUMNS, ROWS, VECTOR, single, tile
+from nntc.sim.fast.pool import even_odd
+from nntc.sim.fast.tile import COLUMNS, ROWS, VECTOR, single2, tile1, tile2
 
 _F = np.float32
 _I = np.int32
@@ -68,33 +69,31 @@ def pack_ints(
 
 @kernel
 def mm_f32_few(
-    first, last, words, left, a_pitch, a_offset, b_lane, b_base, b_slot, b_offset, even, odd_start,
+    first, last, words, left, a_pitch, a_offset, b_lane, b_base, b_slot, b_offset, counts, starts,
     rows, width, out_lane, out_base, out_n, out_c, bias_base, bias_lane, bias_c, accumulate,
 ):  # fmt: skip
     """Pieces [first, last) of the result, with the right matrix in its lanes."""
-    sums = np.empty((2, VECTOR), np.float32)
-    steps = a_offset.size
-    a_table, b_table = a_offset.ctypes.data, b_offset.ctypes.data
+    sums = np.empty(VECTOR, np.float32)
+    no_bias = np.full(1, _F(-0.0), np.float32)
     for piece in range(first, last):
         c = b_lane + piece
         b_at = (c % LANES) * LANE_WORDS + b_base + (c // LANES) * b_slot
+        c = bias_lane + piece
+        bias_at = (c % LANES) * LANE_WORDS + bias_base + (c // LANES) * bias_c
         for row in range(rows):
-            a = left.ctypes.data + 4 * row * a_pitch
             c = out_lane + piece
             base = (c % LANES) * LANE_WORDS + out_base + row * out_n + (c // LANES) * out_c
             for start in range(0, width, VECTOR):
-                b = words.ctypes.data + 4 * (b_at + start)
-                single(a, 0, a_table, b, b_table, even, _F(-0.0), sums.ctypes.data)
-                single(
-                    a, 0, a_table + 4 * even, b, b_table + 4 * even, steps - even, odd_start,
-                    sums.ctypes.data + 4 * VECTOR,
+                single2(
+                    left.ctypes.data + 4 * row * a_pitch, 0, a_offset.ctypes.data,
+                    words.ctypes.data + 4 * (b_at + start), b_offset.ctypes.data,
+                    counts.ctypes.data, starts.ctypes.data, no_bias.ctypes.data,
+                    sums.ctypes.data, 0,
                 )  # fmt: skip
                 for x in range(min(VECTOR, width - start)):
-                    v = add(sums[0, x], sums[1, x])
+                    v = sums[x]
                     if bias_base >= 0:
-                        c = bias_lane + piece
-                        at = (c % LANES) * LANE_WORDS + bias_base + (c // LANES) * bias_c
-                        v = add(v, words[at + start + x])
+                        v = add(v, words[bias_at + start + x])
                     if accumulate:
                         v = add(v, words[base + start + x])
                     words[base + start + x] = v
@@ -102,35 +101,36 @@ def mm_f32_few(
 
 @kernel
 def mm_f32(
-    first, last, words, left, a_pitch, a_offset, right, b_offset, even, odd_start,
+    first, last, words, left, a_pitch, a_offset, right, b_offset, counts, starts,
     rows, columns, width, out_lane, out_base, out_n, out_c,
     bias_base, bias_lane, bias_c, accumulate,
 ):  # fmt: skip
     """Column tiles [first, last) of the result, both operands packed."""
-    sums = np.empty((2, ROWS * COLUMNS), np.float32)
-    steps = a_offset.size
-    a_table, b_table = a_offset.ctypes.data, b_offset.ctypes.data
+    sums = np.empty(ROWS * COLUMNS, np.float32)
+    no_bias = np.full(ROWS, _F(-0.0), np.float32)
+    places, biases = np.empty(COLUMNS, np.int64), np.empty(COLUMNS, np.float32)
     for t in range(first, last):
-        b = right.ctypes.data + 4 * t * COLUMNS
+        valid = min(COLUMNS, columns - t * COLUMNS)
+        for x in range(valid):
+            piece = (t * COLUMNS + x) // width
+            column = t * COLUMNS + x - piece * width
+            c = out_lane + piece
+            places[x] = (c % LANES) * LANE_WORDS + out_base + (c // LANES) * out_c + column
+            biases[x] = _F(-0.0)
+            if bias_base >= 0:
+                c = bias_lane + piece
+                at = (c % LANES) * LANE_WORDS + bias_base + (c // LANES) * bias_c
+                biases[x] = words[at + column]
         for block in range(0, rows, ROWS):
-            a = left.ctypes.data + 4 * block * a_pitch
-            tile(a, a_pitch, a_table, b, b_table, even, _F(-0.0), sums.ctypes.data)
-            tile(
-                a, a_pitch, a_table + 4 * even, b, b_table + 4 * even, steps - even, odd_start,
-                sums.ctypes.data + 4 * ROWS * COLUMNS,
+            tile2(
+                left.ctypes.data + 4 * block * a_pitch, a_pitch, a_offset.ctypes.data,
+                right.ctypes.data + 4 * t * COLUMNS, b_offset.ctypes.data, counts.ctypes.data,
+                starts.ctypes.data, no_bias.ctypes.data, sums.ctypes.data, COLUMNS,
             )  # fmt: skip
             for r in range(min(ROWS, rows - block)):
-                for x in range(min(COLUMNS, columns - t * COLUMNS)):
-                    v = add(sums[0, r * COLUMNS + x], sums[1, r * COLUMNS + x])
-                    piece = (t * COLUMNS + x) // width
-                    column = t * COLUMNS + x - piece * width
-                    if bias_base >= 0:
-                        c = bias_lane + piece
-                        at = (c % LANES) * LANE_WORDS + bias_base + (c // LANES) * bias_c
-                        v = add(v, words[at + column])
-                    c = out_lane + piece
-                    at = (c % LANES) * LANE_WORDS + out_base + (c // LANES) * out_c + column
-                    at += (block + r) * out_n
+                for x in range(valid):
+                    v = add(sums[r * COLUMNS + x], biases[x])
+                    at = places[x] + (block + r) * out_n
                     words[at] = add(v, words[at]) if accumulate else v
 
 
@@ -144,6 +144,8 @@ def mm_i8(
     sums = np.empty(ROWS * COLUMNS, np.float32)
     total = np.empty(ROWS * COLUMNS, np.int32)
     steps = offsets.size
+    starts, no_bias = np.zeros(1, np.float32), np.zeros(ROWS, np.float32)
+    count = np.zeros(1, np.int64)
     a_table, b_table = offsets.ctypes.data, b_offset.ctypes.data
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     lane_elements = LANE_WORDS * 4 // target.itemsize
@@ -153,9 +155,10 @@ def mm_i8(
             a = left.ctypes.data + 4 * block * a_pitch
             total[:] = 0
             for at in range(0, steps, chunk):
-                tile(
-                    a, a_pitch, a_table + 4 * at, b, b_table + 4 * at, min(chunk, steps - at),
-                    _F(0), sums.ctypes.data,
+                count[0] = min(chunk, steps - at)
+                tile1(
+                    a, a_pitch, a_table + 4 * at, b, b_table + 4 * at, count.ctypes.data,
+                    starts.ctypes.data, no_bias.ctypes.data, sums.ctypes.data, COLUMNS,
                 )  # fmt: skip
                 for x in range(ROWS * COLUMNS):
                     total[x] += _I(sums[x])
@@ -218,12 +221,6 @@ def _overlapping(i: Instruction) -> bool:
     return any(may_overlap(found.writes[0], r) for r in reads)
 
 
-def _even_odd(steps: int) -> tuple[np.ndarray, int, np.float32]:
-    """Order of the steps, how many are even, and what the odd sum starts with."""
-    k = np.arange(steps, dtype=np.int64)
-    return np.concatenate([k[::2], k[1::2]]), (steps + 1) // 2, _F(-0.0 if steps == 1 else 0.0)
-
-
 def plan_matmul_f32(i: Instruction, context: Context) -> Step:
     used = i.opd1_addr | i.res0_addr
     used |= 0 if i.opt_opd0_const else i.opd0_addr
@@ -235,7 +232,8 @@ def plan_matmul_f32(i: Instruction, context: Context) -> Step:
     left, row_step, k_step, pack = _left(i, context, 4)
     pieces, width = i.res0_c, i.res0_w
     columns = pieces * width
-    order, even, odd_start = _even_odd(steps)
+    k = np.arange(steps, dtype=np.int64)
+    order = np.concatenate([k[::2], k[1::2]])
     a_offset = (order * k_step).astype(np.int32)
     lane, offset = split(i.opd1_addr)
     strides = _strides(i.opd1_addr, steps, pieces, width, 4)
@@ -252,7 +250,7 @@ def plan_matmul_f32(i: Instruction, context: Context) -> Step:
         b_offset = (order * strides.n).astype(np.int32)
         compute = context.parallel(
             mm_f32_few, context.ranges(pieces, work), context.words, left, row_step, a_offset,
-            lane, offset // 4, strides.c, b_offset, even, odd_start, rows, width, *tail,
+            lane, offset // 4, strides.c, b_offset, *even_odd(steps), rows, width, *tail,
         )  # fmt: skip
         return sequence(pack, compute)
     pitch = align_up(columns, COLUMNS)
@@ -263,7 +261,7 @@ def plan_matmul_f32(i: Instruction, context: Context) -> Step:
     )  # fmt: skip
     compute = context.parallel(
         mm_f32, context.ranges(pitch // COLUMNS, work), context.words, left, row_step, a_offset,
-        right, (order * pitch).astype(np.int32), even, odd_start, rows, columns, width, *tail,
+        right, (order * pitch).astype(np.int32), *even_odd(steps), rows, columns, width, *tail,
     )  # fmt: skip
     return sequence(pack, gather, compute)
 

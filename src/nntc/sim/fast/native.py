@@ -18,13 +18,16 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba import config, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 EXPLICIT_FLUSH: bool = platform.machine().lower() not in ("x86_64", "amd64") or (
     os.environ.get("NNTC_SIM_FLUSH") == "explicit"
@@ -82,6 +85,70 @@ def helper(function: Callable[..., Any]) -> Any:
 def emitter(function: Callable[..., Any]) -> Any:
     """A function whose code is LLVM IR."""
     return intrinsic(function)
+
+
+@emitter
+def bare(_context: Any, array: Any) -> Any:
+    """The same array without its reference count, so that slices of it cost nothing.
+
+    The owner must outlive every use: an argument does; for an array made inside a kernel call
+    :func:`keep` at the end.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.make_array(signature.return_type)
+        source, target = kind(context, builder, args[0]), kind(context, builder)
+        for name in ("nitems", "itemsize", "data", "shape", "strides"):
+            setattr(target, name, getattr(source, name))
+        target.meminfo = cgutils.get_null_value(target.meminfo.type)
+        target.parent = cgutils.get_null_value(target.parent.type)
+        return target._getvalue()
+
+    return array(array), generate
+
+
+@emitter
+def keep(_context: Any, array: Any) -> Any:
+    """Use an array, so that it is not freed before."""
+
+    def generate(context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(array), generate
+
+
+def _stack(element: Any, count: int) -> Any:
+    @emitter
+    def stack(_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, _args: Any) -> Any:
+            size = context.get_abi_sizeof(context.get_data_type(element))
+            cell = context.get_data_type(element)
+            data = cgutils.alloca_once(builder, cell, size=count)
+            array = context.make_array(signature.return_type)(context, builder)
+            number = partial(context.get_constant, types.intp)
+            populate_array(
+                array,
+                data=data,
+                shape=cgutils.pack_array(builder, [number(count)]),
+                strides=cgutils.pack_array(builder, [number(size)]),
+                itemsize=number(size),
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return types.Array(element, 1, "C")(), generate
+
+    return stack
+
+
+CHUNK = 1024
+"""Elements of a row that are worked on at once, in the first-level cache."""
+
+stack_f32 = _stack(types.float32, CHUNK)
+"""An uninitialised fp32 array of CHUNK elements on the stack."""
+
+stack_i32 = _stack(types.int32, CHUNK)
+stack_i64 = _stack(types.int64, CHUNK)
 
 
 @emitter

@@ -16,7 +16,7 @@ from nntc.isa.forms import Instruction
 from nntc.isa.layout import ceil_div
 from nntc.sim.fast.context import LANE_WORDS
 from nntc.sim.fast.fp import add
-from nntc.sim.fast.native import helper, kernel
+from nntc.sim.fast.native import bare, helper, keep, kernel
 from nntc.sim.fast.tile import COLUMNS
 
 _F = np.float32
@@ -82,6 +82,10 @@ def fill_plane(
     """
     grown_h = (height - 1) * insert_y + 1
     grown_w = (width - 1) * insert_x + 1
+    # Columns [first, last) lie inside the image.
+    first = min(max((left - phase_x + stride_x - 1) // stride_x, 0), pitch)
+    last = max(min((grown_w - 1 + left - phase_x) // stride_x + 1, pitch), first)
+    origin = first * stride_x + phase_x - left
     for r in range(rows):
         line = target[r * pitch : r * pitch + pitch]
         y = r * stride_y + phase_y - up
@@ -89,35 +93,38 @@ def fill_plane(
             for x in range(pitch):
                 line[x] = fill
             continue
-        if y % insert_y:
-            for x in range(pitch):
-                gx = x * stride_x + phase_x - left
-                line[x] = zero if gx >= 0 and gx < grown_w else fill
-            continue
-        base = at + (y // insert_y) * row_step
-        # Columns [first, last) lie inside the image.
-        first = min(max((left - phase_x + stride_x - 1) // stride_x, 0), pitch)
-        last = max(min((grown_w - 1 + left - phase_x) // stride_x + 1, pitch), first)
         for x in range(first):
             line[x] = fill
         for x in range(last, pitch):
             line[x] = fill
-        origin = first * stride_x + phase_x - left
-        if insert_x == 1:
-            start = base + origin * column_step
-            step = stride_x * column_step
-            if step == 1:
-                line[first:last] = source[start : start + last - first]
-            else:
-                for x in range(last - first):
-                    line[first + x] = source[start + x * step]
-        else:
-            for x in range(last - first):
+        inside = line[first:last]
+        if insert_y > 1:
+            if y % insert_y:
+                inside[:] = zero
+                continue
+            y //= insert_y
+        base = at + y * row_step
+        if insert_x > 1:
+            for x in range(inside.size):
                 gx = origin + x * stride_x
+                inside[x] = zero
                 if gx % insert_x == 0:
-                    line[first + x] = source[base + (gx // insert_x) * column_step]
-                else:
-                    line[first + x] = zero
+                    inside[x] = source[base + (gx // insert_x) * column_step]
+            continue
+        start = base + origin * column_step
+        step = stride_x * column_step
+        if step == 1:
+            row = source[start : start + inside.size]
+            for x in range(inside.size):
+                inside[x] = row[x]
+        elif step == 2:
+            # A constant step lets the compiler use vectors.
+            row = source[start : start + 2 * inside.size]
+            for x in range(inside.size):
+                inside[x] = row[2 * x]
+        else:
+            for x in range(inside.size):
+                inside[x] = source[start + x * step]
 
 
 @kernel
@@ -127,6 +134,7 @@ def spread_f32(
     planes, channels, rows, pitch, plane,
 ):  # fmt: skip
     """Copy the images [first, last) * channels of an input into padded planes."""
+    words, planes = bare(words), bare(planes)
     phases = phase_y.size
     for item in range(first, last):
         n = item // channels
@@ -170,8 +178,10 @@ def spread_i8(
     planes, channels, rows, pitch, plane,
 ):  # fmt: skip
     """As :func:`spread_f32` for the 4N layout: image n is byte n mod 4 of every word."""
+    ints, planes = bare(ints), bare(planes)
     phases = phase_y.size
-    image = np.empty(height * width, np.float32)
+    image_owner = np.empty(height * width, np.float32)
+    image = bare(image_owner)
     for item in range(first, last):
         n = item // channels
         channel = lane + item % channels
@@ -188,14 +198,15 @@ def spread_i8(
                 stride_y, stride_x, phase_y[p], phase_x[p],
                 planes[start : start + plane], rows, pitch, _F(0), _F(0),
             )  # fmt: skip
+    keep(image_owner)
 
 
 @helper
-def write_row(sums, words, base, position, positions, pitch, width, accumulate):
-    """Store one row of a tile: *sums* belong to consecutive positions of padded rows."""
-    count = min(sums.size, positions - position)
+def write_span(sums, words, base, position, last, pitch, width, accumulate):
+    """Store results of consecutive positions of padded rows, [position, last)."""
+    count = last - position
     if pitch == width:
-        line = words[base + position : base + position + count]
+        line = words[base + position : base + last]
         if accumulate:
             for x in range(count):
                 line[x] = add(sums[x], line[x])
@@ -210,13 +221,13 @@ def write_row(sums, words, base, position, positions, pitch, width, accumulate):
         run = min(width - x0, count - at)
         if run > 0:
             start = base + y * width + x0
-            line = words[start : start + run]
+            line, values = words[start : start + run], sums[at : at + run]
             if accumulate:
                 for x in range(run):
-                    line[x] = add(sums[at + x], line[x])
+                    line[x] = add(values[x], line[x])
             else:
                 for x in range(run):
-                    line[x] = sums[at + x]
+                    line[x] = values[x]
         at += pitch - x0
         x0 = 0
         y += 1

@@ -19,10 +19,10 @@ from nntc.isa.layout import Shape4, aligned_strides, ceil_div
 from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, split
 from nntc.sim.fast.conv import BIAS, result_bounds, window_key, words_aligned
-from nntc.sim.fast.fp import add, flush, greater
-from nntc.sim.fast.native import helper, kernel
-from nntc.sim.fast.planes import Planes, fill_plane, pick, planes_of, write_row
-from nntc.sim.fast.tile import LINE, line
+from nntc.sim.fast.fp import flush, greater
+from nntc.sim.fast.native import bare, helper, keep, kernel
+from nntc.sim.fast.planes import Planes, fill_plane, pick, planes_of, write_span
+from nntc.sim.fast.tile import LINE, line2
 
 _F = np.float32
 _I = np.int32
@@ -32,22 +32,21 @@ LOWEST = np.finfo(np.float32).min
 @kernel
 def depthwise_f32(
     first, last, words, in_lane, in_base, in_n, in_c, height, width, insert_y, insert_x, up, left,
-    stride_y, stride_x, phase_y, phase_x, rows, pitch, plane, taps, even, odd_start,
+    stride_y, stride_x, phase_y, phase_x, rows, pitch, plane, taps, counts, starts,
     weights, weight_base, weight_lane, weight_step, channels, out_lane, out_base, out_n, out_c,
     out_h, out_w, bias_base, bias_lane,
 ):  # fmt: skip
     """Sums of even and of odd kernel positions; the even one starts with its first product.
 
-    A start of -0 makes the first sum the product itself. *taps* hold the even positions, then
-    the odd ones; so does *taps*' second row with the weight offsets.
+    A start of -0 makes the first sum the product itself. *taps* holds the offsets of the even
+    positions, then of the odd ones; its second row the weight numbers.
     """
     phases = phase_y.size
-    planes = np.zeros(phases * plane + LINE, np.float32)
-    sums = np.empty((2, LINE), np.float32)
-    total = sums[0]
     positions = (out_h - 1) * pitch + out_w
-    steps = taps.shape[1]
-    b_table, a_table = taps.ctypes.data, taps[1].ctypes.data
+    planes_owner = np.zeros(phases * plane + LINE, np.float32)
+    results_owner = np.empty(positions + LINE, np.float32)
+    words, planes, results = bare(words), bare(planes_owner), bare(results_owner)
+    bias = np.full(1, _F(-0.0), np.float32)
     for item in range(first, last):
         n, channel = item // channels, item % channels
         c = in_lane + channel
@@ -62,42 +61,41 @@ def depthwise_f32(
         a = weights.ctypes.data
         if weight_base >= 0:
             a += 4 * ((c % LANES) * LANE_WORDS + weight_base + (c // LANES) * weight_step)
-        bias = _F(0)
         if bias_base >= 0:
             c = bias_lane + channel
-            bias = words[(c % LANES) * LANE_WORDS + bias_base + c // LANES]
+            bias[0] = words[(c % LANES) * LANE_WORDS + bias_base + c // LANES]
+        for start in range(0, positions, LINE):
+            line2(
+                a, 0, taps[1].ctypes.data, planes.ctypes.data + 4 * start, taps.ctypes.data,
+                counts.ctypes.data, starts.ctypes.data, bias.ctypes.data,
+                results.ctypes.data + 4 * start, 0,
+            )  # fmt: skip
         c = out_lane + channel
         base = (c % LANES) * LANE_WORDS + out_base + n * out_n + (c // LANES) * out_c
-        for start in range(0, positions, LINE):
-            b = planes.ctypes.data + 4 * start
-            line(a, 0, a_table, b, b_table, even, _F(-0.0), sums.ctypes.data)
-            line(
-                a, 0, a_table + 4 * even, b, b_table + 4 * even, steps - even, odd_start,
-                sums.ctypes.data + 4 * LINE,
-            )  # fmt: skip
-            for x in range(LINE):
-                total[x] = add(sums[0, x], sums[1, x])
-            if bias_base >= 0:
-                for x in range(LINE):
-                    total[x] = add(total[x], bias)
-            write_row(total, words, base, start, positions, pitch, out_w, False)
+        write_span(results, words, base, 0, positions, pitch, out_w, False)
+    keep(planes_owner)
+    keep(results_owner)
 
 
 @kernel
 def depthwise_i8(
     first, last, ints, data, halfs, target, signed, in_lane, in_base, in_n, in_c, height, width,
     insert_y, insert_x, up, left, stride_y, stride_x, phase_y, phase_x, rows, pitch, plane, taps,
-    weight, weight_base, weight_lane, weight_signed, channels, out_lane, out_base, out_n, out_c,
-    out_h, out_w, bias_base, bias_lane, bias_signed, shift, low, high,
+    counts, starts, weight, weight_base, weight_lane, weight_signed, channels,
+    out_lane, out_base, out_n, out_c, out_h, out_w, bias_base, bias_lane, bias_signed,
+    shift, low, high,
 ):  # fmt: skip
     """Exact sums in fp32, then bias, shift and clip; weights are bytes or the constant *weight*."""
     phases = phase_y.size
-    planes = np.zeros(phases * plane + LINE, np.float32)
-    image = np.empty(height * width, np.float32)
-    sums = np.empty(LINE, np.float32)
+    planes_owner = np.zeros(phases * plane + LINE, np.float32)
+    image_owner = np.empty(height * width, np.float32)
+    ints, planes, image = bare(ints), bare(planes_owner), bare(image_owner)
     steps = taps.shape[1]
     kernel_row = np.full(steps, weight, np.float32)
     positions = (out_h - 1) * pitch + out_w
+    sums = np.empty(positions + LINE, np.float32)
+    results = np.empty(positions, np.int32)
+    no_bias = np.zeros(1, np.float32)
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     lane_elements = LANE_WORDS * 4 // target.itemsize
     for item in range(first, last):
@@ -117,32 +115,28 @@ def depthwise_i8(
             for k in range(steps):
                 v = _I(data[place + taps[1, k]])
                 kernel_row[k] = _F(v) if weight_signed else _F(_I(v & _I(255)))
-        bias = np.int64(0)
+        for start in range(0, positions, LINE):
+            line2(
+                kernel_row.ctypes.data, 0, taps[2].ctypes.data,
+                planes.ctypes.data + 4 * start, taps.ctypes.data, counts.ctypes.data,
+                starts.ctypes.data, no_bias.ctypes.data, sums.ctypes.data + 4 * start, 0,
+            )  # fmt: skip
+        bias = half
         if bias_base >= 0:
             c = bias_lane + channel
-            bias = np.int64(halfs[(c % LANES) * LANE_WORDS * 2 + bias_base + c // LANES])
-            if not bias_signed:
-                bias &= 0xFFFF
+            v = halfs[(c % LANES) * LANE_WORDS * 2 + bias_base + c // LANES]
+            bias += np.int64(v) if bias_signed else np.int64(v) & 0xFFFF
+        for x in range(positions):
+            results[x] = _I(min(max((np.int64(sums[x]) + bias) >> shift, low), high))
         c = out_lane + channel
         base = (c % LANES) * lane_elements + out_base
         base += (n // 4) * out_n + (c // LANES) * out_c + n % 4
-        for start in range(0, positions, LINE):
-            line(
-                kernel_row.ctypes.data, 0, taps[2].ctypes.data,
-                planes.ctypes.data + 4 * start, taps.ctypes.data, steps, _F(0), sums.ctypes.data,
-            )  # fmt: skip
-            count = min(LINE, positions - start)
-            y = start // pitch
-            x0 = start - y * pitch
-            at = 0
-            while at < count:
-                place = base + 4 * (y * out_w + x0)
-                for x in range(min(out_w - x0, count - at)):
-                    v = (np.int64(sums[at + x]) + bias + half) >> shift
-                    target[place + 4 * x] = min(max(v, low), high)
-                at += pitch - x0
-                x0 = 0
-                y += 1
+        for y in range(out_h):
+            place = base + 4 * y * out_w
+            for x in range(out_w):
+                target[place + 4 * x] = results[y * pitch + x]
+    keep(planes_owner)
+    keep(image_owner)
 
 
 @kernel
@@ -153,9 +147,9 @@ def maxpool_f32(
 ):  # fmt: skip
     """Kernel positions in raster order; a later value must be greater to win."""
     phases = phase_y.size
-    planes = np.empty(phases * plane, np.float32)
     positions = (out_h - 1) * pitch + out_w
-    best = np.empty(positions, np.float32)
+    planes_owner, best_owner = np.empty(phases * plane, np.float32), np.empty(positions, np.float32)
+    words, planes, best = bare(words), bare(planes_owner), bare(best_owner)
     for item in range(first, last):
         n, channel = item // channels, item % channels
         c = in_lane + channel
@@ -176,7 +170,9 @@ def maxpool_f32(
             best[x] = flush(best[x])
         c = out_lane + channel
         base = (c % LANES) * LANE_WORDS + out_base + n * out_n + (c // LANES) * out_c
-        write_row(best, words, base, 0, positions, pitch, out_w, False)
+        write_span(best, words, base, 0, positions, pitch, out_w, False)
+    keep(planes_owner)
+    keep(best_owner)
 
 
 @helper
@@ -194,9 +190,9 @@ def maxpool_i8(
 ):  # fmt: skip
     """Four images at once: the bytes of a word are independent; only existing images are stored."""
     phases = phase_y.size
-    planes = np.empty(phases * plane, np.int32)
     positions = (out_h - 1) * pitch + out_w
-    best = np.empty(positions, np.int32)
+    planes_owner, best_owner = np.empty(phases * plane, np.int32), np.empty(positions, np.int32)
+    ints, planes, best = bare(ints), bare(planes_owner), bare(best_owner)
     lowest = _I(-0x7F7F7F80) if signed else _I(0)
     for item in range(first, last):
         group, channel = item // channels, item % channels
@@ -225,7 +221,9 @@ def maxpool_i8(
         for y in range(out_h):
             row = ints[base + y * out_w : base + y * out_w + out_w]
             for x in range(out_w):
-                row[x] = (row[x] & ~mask) | (best[y * pitch + x] & mask)
+                row[x] = _I(row[x] & ~mask) | _I(best[y * pitch + x] & mask)
+    keep(planes_owner)
+    keep(best_owner)
 
 
 def _geometry(
@@ -252,13 +250,21 @@ def _conflict(i: Instruction) -> bool:
     return any(may_overlap(found.writes[0], r) for r in found.reads)
 
 
-def _ordered_taps(layout: Planes, halves: bool) -> np.ndarray:
+def _ordered_taps(layout: Planes) -> np.ndarray:
     """i32[3, steps]: input offset, weight number and rank of every step; even positions first."""
     order = np.arange(layout.taps.size)
-    if halves:
-        order = np.concatenate([order[::2], order[1::2]])
-    ranks = np.arange(order.size)
-    return np.stack([layout.taps[order], order, ranks]).astype(np.int32)
+    order = np.concatenate([order[::2], order[1::2]])
+    return np.stack([layout.taps[order], order, np.arange(order.size)]).astype(np.int32)
+
+
+def even_odd(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, start) of the sum of even and of that of odd positions.
+
+    The even sum starts with its first product (-0 + p = p), the odd one with +0; a single
+    position has no odd sum at all.
+    """
+    counts = np.array([ceil_div(steps, 2), steps // 2], np.int64)
+    return counts, np.array([-0.0, 0.0 if steps > 1 else -0.0], np.float32)
 
 
 def plan_depthwise_f32(i: Instruction, context: Context) -> Step:
@@ -266,7 +272,7 @@ def plan_depthwise_f32(i: Instruction, context: Context) -> Step:
         return context.reference(i)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, i.res0_n)
     steps = layout.taps.size
-    taps = context.table(("taps", *window_key(i)), lambda: _ordered_taps(layout, True))
+    taps = context.table(("taps", *window_key(i)), lambda: _ordered_taps(layout))
     weight_lane, weight_offset = split(i.opd1_addr)
     weights, weight_base = context.words, weight_offset // 4
     if i.opt_opd1_const:
@@ -276,7 +282,7 @@ def plan_depthwise_f32(i: Instruction, context: Context) -> Step:
     items = i.res0_n * i.res0_c
     return context.parallel(
         depthwise_f32, context.ranges(items, items * steps * i.res0_h * layout.pitch),
-        context.words, *source, taps, ceil_div(steps, 2), np.float32(-0.0 if steps == 1 else 0.0),
+        context.words, *source, taps, *even_odd(steps),
         weights, weight_base, weight_lane, steps, i.res0_c, out_lane, out_offset // 4,
         out_n, out_c, i.res0_h, i.res0_w, bias_offset // 4, bias_lane,
     )  # fmt: skip
@@ -303,7 +309,7 @@ def plan_depthwise_i8(i: Instruction, context: Context) -> Step:
     groups = ceil_div(i.res0_n, 4)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, groups)
     steps = layout.taps.size
-    taps = context.table(("taps.i8", *window_key(i)), lambda: _ordered_taps(layout, False))
+    taps = context.table(("taps", *window_key(i)), lambda: _ordered_taps(layout))
     weight_lane, weight_base = split(i.opd1_addr)
     weight = 0
     bias_lane, bias_offset = split(i.opd2_addr) if i.tsk_opd_num == BIAS else (0, -2)
@@ -318,7 +324,8 @@ def plan_depthwise_i8(i: Instruction, context: Context) -> Step:
         depthwise_i8, context.ranges(items, 2 * items * steps * i.res0_h * layout.pitch),
         context.ints, context.bytes.view(np.int8), context.bytes.view(np.int16),
         context.bytes.view(np.int8 if size == 1 else np.int16), bool(i.opt_opd0_sign),
-        *source, taps, float(weight), weight_base, weight_lane, bool(i.opt_opd1_sign), i.res0_c,
+        *source, taps, *even_odd(steps), float(weight), weight_base, weight_lane,
+        bool(i.opt_opd1_sign), i.res0_c,
         out_lane, out_offset // size, 4 * out_n, 4 * out_c, i.res0_h, i.res0_w,
         bias_offset // 2, bias_lane, bool(i.opt_opd2_sign), i.opt_right_shift, low, high,
     )  # fmt: skip

@@ -17,9 +17,6 @@ from nntc.isa.layout import Shape4, Strides, aligned_strides, slots
 from nntc.sim.fast.context import LANE_WORDS, Context, split
 from nntc.sim.fast.native import helper
 
-CHUNK = 1024
-"""Elements of a row that are worked on at once, in the first-level cache."""
-
 
 class Operand(NamedTuple):
     """One operand as kernels take it; the order of the fields is that of their arguments."""

@@ -15,9 +15,8 @@ from nntc.isa.regions import may_overlap
 from nntc.sim.fast import fp
 from nntc.sim.fast.arith import any_nan, per_channel
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, split
-from nntc.sim.fast.native import helper, kernel
+from nntc.sim.fast.native import CHUNK, bare, helper, kernel, stack_f32, stack_i32
 from nntc.sim.fast.rows import (
-    CHUNK,
     Operand,
     aligned,
     constant,
@@ -39,8 +38,8 @@ UNARY = {"taylor": TAYLOR, "f32_to_i32": TO_INT, "norm_a": NORM_A, "norm_b": NOR
 
 @helper
 def _norm_a(b):
-    up = 1 if (b & 0x7FFFFF) > 0x2AAAAB and b >= 0 else 0
-    return ((b >> 23) & 0xFF) + up
+    up = _I(b >= 0) & _I(_I(b & _I(0x7FFFFF)) > _I(0x2AAAAB))
+    return _I(_I(_I(b >> _I(23)) & _I(0xFF)) + up)
 
 
 @helper
@@ -64,7 +63,8 @@ def unary(
     r, r_base, r_lane, r_wrap, r_pitch, r_n, r_c, r_h, r_x,
     a, a_base, a_lane, a_wrap, a_pitch, a_n, a_c, a_h, a_x,
 ):  # fmt: skip
-    room_a, room_o = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    r, a, table = bare(r), bare(a), bare(table)
+    room_a, room_o = stack_f32(), stack_f32()
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)
@@ -102,8 +102,8 @@ def unary(
                 else:
                     for x in range(count):
                         b = bits_in[x]
-                        power = (_norm_a(b) << 23) & 0x7FFFFFFF
-                        bits_out[x] = power | (b & _I(-0x80000000))
+                        power = _I(_I(_norm_a(b) << _I(23)) & _I(0x7FFFFFFF))
+                        bits_out[x] = _I(power | _I(b & _I(-0x80000000)))
                 store(r, r_row + h * r_h + start * r_x, r_x, out)
 
 
@@ -128,7 +128,8 @@ def linear(
     s, s_base, s_lane, s_wrap, s_pitch, s_n, s_c, s_h, s_x,
 ):  # fmt: skip
     """a*s + b (+ old r), or the square of a + b or a - b; b and s are one value per channel."""
-    room_a, room_o = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    r, a, b, s = bare(r), bare(a), bare(b), bare(s)
+    room_a, room_o = stack_f32(), stack_f32()
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)
@@ -176,10 +177,9 @@ def compare(
     q, q_base, q_lane, q_wrap, q_pitch, q_n, q_c, q_h, q_x,
 ):  # fmt: skip
     """r = the greater of a and b, s = a > b ? p : q; all arrays as i32."""
-    room_a, room_b = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
-    room_p, room_q = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
-    out_r, out_s = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
-    above = np.empty(CHUNK, np.bool_)
+    r, s, a, b, p, q = bare(r), bare(s), bare(a), bare(b), bare(p), bare(q)
+    room_a, room_b, room_p, room_q = stack_i32(), stack_i32(), stack_i32(), stack_i32()
+    out_r, out_s, above = stack_i32(), stack_i32(), stack_i32()
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)
@@ -193,20 +193,20 @@ def compare(
                 count = min(CHUNK, columns - start)
                 va = load(a, a_row + h * a_h + start * a_x, a_x, count, room_a)
                 vb = load(b, b_row + h * b_h + start * b_x, b_x, count, room_b)
-                fa, fb = va.view(np.float32), vb.view(np.float32)
                 for x in range(count):
-                    above[x] = fp.greater(fa[x], fb[x])
+                    v, w = va[x], vb[x]
+                    above[x] = _I(-1) if fp.greater(fp.value(v), fp.value(w)) else _I(0)
                 if code != SELECT:
                     for x in range(count):
-                        v = va[x] if above[x] else vb[x]
-                        if code == MAX_ONLY and (v & _I(0x7F800000)) == 0:
-                            v &= _I(-0x80000000)
-                        out_r[x] = v
+                        out_r[x] = _I(_I(va[x] & above[x]) | _I(vb[x] & ~above[x]))
+                if code == MAX_ONLY:
+                    for x in range(count):
+                        out_r[x] = fp.flush_bits(out_r[x])
                 if code != MAX_ONLY:
                     vp = load(p, p_row + h * p_h + start * p_x, p_x, count, room_p)
                     vq = load(q, q_row + h * q_h + start * q_x, q_x, count, room_q)
                     for x in range(count):
-                        out_s[x] = vp[x] if above[x] else vq[x]
+                        out_s[x] = _I(_I(vp[x] & above[x]) | _I(vq[x] & ~above[x]))
                     store(s, s_row + h * s_h + start * s_x, s_x, out_s[:count])
                 if code != SELECT:
                     store(r, r_row + h * r_h + start * r_x, r_x, out_r[:count])
@@ -219,6 +219,7 @@ def lookup(
     a, a_base, a_lane, a_wrap, a_pitch, a_n, a_c, a_h, a_x,
 ):  # fmt: skip
     """r = table[low byte of a]; *a* is i32 or u8."""
+    r, a, table = bare(r), bare(a), bare(table)
     for item in range(first, last):
         n, c = item // channels, item % channels
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n, c)

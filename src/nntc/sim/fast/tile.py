@@ -1,14 +1,15 @@
 """The inner loop of every product: a register tile of fp32 sums in a fixed order.
 
-``tile`` adds n steps to ROWS x COLUMNS sums. In every step each sum gets one product, rounded
-before it is added (two instructions, never a fused one), so a sum is exactly the sequential fp32
-sum that the hardware forms, and all sums of a tile advance together in vector registers.
+A tile is ROWS x COLUMNS results. Every result has one, two or four sums ("classes"); a sum adds
+the products of its steps one after the other, each product rounded before it is added (two
+instructions, never a fused one). That is exactly the order of the hardware, and all results of a
+tile advance together in vector registers.
 
 Operands stay where they are: step k reads the weights of row r at ``a[a_offset[k] + r*a_pitch]``
 and the columns from ``b[b_offset[k]]`` on. With the lanes of local memory as rows, weights are
 used in place; with a padded image as b, a convolution needs no unfolding (im2col).
 
-Sizes follow the processor: all sums of a tile must fit its vector registers.
+Sizes follow the processor: all sums of a class must fit its vector registers.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _sum(builder: Any, a: Any, b: Any) -> Any:
     return _flushed(builder, total) if EXPLICIT_FLUSH else total
 
 
-def _make(rows: int, vectors: int) -> Any:
+def _make(rows: int, vectors: int, classes: int) -> Any:
     @emitter
     def tile(
         _context: Any,
@@ -93,39 +94,72 @@ def _make(rows: int, vectors: int) -> Any:
         _a_offset: Any,
         _b: Any,
         _b_offset: Any,
-        _steps: Any,
-        _start: Any,
+        _counts: Any,
+        _starts: Any,
+        _bias: Any,
         _out: Any,
+        _out_pitch: Any,
     ) -> Any:
-        signature = types.void(*[types.int64] * 6, types.float32, types.int64)
-
         def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            _emit(builder, rows, vectors, args)
+            _emit(builder, rows, vectors, classes, args)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(*[types.int64] * 10), generate
 
     return tile
 
 
-def _emit(builder: Any, rows: int, vectors: int, args: Any) -> None:
+Sums = dict[tuple[int, int], Any]
+"""(row, vector) → LLVM value."""
+
+
+def _emit(builder: Any, rows: int, vectors: int, classes: int, args: Any) -> None:
     """IR of one tile; all pointers arrive as addresses."""
-    a, a_pitch, a_offset, b, b_offset, steps, start, out = args
+    a, a_pitch, a_offset, b, b_offset, counts, starts, bias, out, out_pitch = args
+    floats, longs = _F32.as_pointer(), _I64.as_pointer()
+    first: Any = ir.Constant(_I64, 0)
+    partial: list[Sums] = []
+    for k in range(classes):
+        at = ir.Constant(_I64, k)
+        count = builder.load(builder.gep(builder.inttoptr(counts, longs), [at]))
+        start = builder.load(builder.gep(builder.inttoptr(starts, floats), [at]))
+        last = builder.add(first, count)
+        operands = (a, a_pitch, a_offset, b, b_offset)
+        partial.append(_emit_class(builder, rows, vectors, first, last, start, operands))
+        first = last
+    while len(partial) > 1:
+        # (0 + 1) + (2 + 3)
+        pairs = zip(partial[::2], partial[1::2], strict=True)
+        partial = [{cell: _sum(builder, p[cell], q[cell]) for cell in p} for p, q in pairs]
+    bias_pointer, row_pointer = builder.inttoptr(bias, floats), builder.inttoptr(out, floats)
+    vector = ir.VectorType(_F32, VECTOR).as_pointer()
+    for r in range(rows):
+        offset = _splat(builder, builder.load(builder.gep(bias_pointer, [ir.Constant(_I64, r)])))
+        for v in range(vectors):
+            pointer = builder.gep(row_pointer, [ir.Constant(_I64, v * VECTOR)])
+            result = _sum(builder, partial[0][r, v], offset)
+            builder.store(result, builder.bitcast(pointer, vector), align=4)
+        row_pointer = builder.gep(row_pointer, [out_pitch])
+
+
+def _emit_class(
+    builder: Any, rows: int, vectors: int, first: Any, last: Any, start: Any, operands: Any
+) -> Sums:
+    """The sums over the steps [first, last); continues in a new block."""
+    a, a_pitch, a_offset, b, b_offset = operands
     vector = ir.VectorType(_F32, VECTOR)
     floats, ints = _F32.as_pointer(), _I32.as_pointer()
-    zero = ir.Constant(_I64, 0)
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
-
     start_vector = _splat(builder, start)
     entry = builder.basic_block
     loop = builder.append_basic_block("step")
     done = builder.append_basic_block("done")
-    builder.cbranch(builder.icmp_signed(">", steps, zero), loop, done)
+    builder.cbranch(builder.icmp_signed("<", first, last), loop, done)
 
     builder.position_at_end(loop)
     k = builder.phi(_I64)
-    k.add_incoming(zero, entry)
-    sums = {cell: builder.phi(vector) for cell in cells}
+    k.add_incoming(first, entry)
+    sums: Sums = {cell: builder.phi(vector) for cell in cells}
     a_at = builder.sext(builder.load(builder.gep(builder.inttoptr(a_offset, ints), [k])), _I64)
     b_at = builder.sext(builder.load(builder.gep(builder.inttoptr(b_offset, ints), [k])), _I64)
     b_pointer = builder.gep(builder.inttoptr(b, floats), [b_at])
@@ -134,7 +168,7 @@ def _emit(builder: Any, rows: int, vectors: int, args: Any) -> None:
         pointer = builder.gep(b_pointer, [ir.Constant(_I64, v * VECTOR)])
         columns.append(builder.load(builder.bitcast(pointer, vector.as_pointer()), align=4))
     a_pointer = builder.gep(builder.inttoptr(a, floats), [a_at])
-    grown: dict[tuple[int, int], Any] = {}
+    grown: Sums = {}
     for r in range(rows):
         weight = _splat(builder, builder.load(a_pointer))
         a_pointer = builder.gep(a_pointer, [a_pitch])
@@ -145,30 +179,34 @@ def _emit(builder: Any, rows: int, vectors: int, args: Any) -> None:
     for cell in cells:
         sums[cell].add_incoming(start_vector, entry)
         sums[cell].add_incoming(grown[cell], loop)
-    builder.cbranch(builder.icmp_signed("<", following, steps), loop, done)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, done)
 
     builder.position_at_end(done)
-    results: list[Any] = []
+    results: Sums = {}
     for cell in cells:
-        result = builder.phi(vector)
-        result.add_incoming(start_vector, entry)
-        result.add_incoming(grown[cell], loop)
-        results.append(result)
-    out_pointer = builder.inttoptr(out, floats)
-    for i, result in enumerate(results):
-        pointer = builder.gep(out_pointer, [ir.Constant(_I64, i * VECTOR)])
-        builder.store(result, builder.bitcast(pointer, vector.as_pointer()), align=4)
+        results[cell] = builder.phi(vector)
+        results[cell].add_incoming(start_vector, entry)
+        results[cell].add_incoming(grown[cell], loop)
+    return results
 
 
-tile = _make(ROWS, VECTORS)
-"""tile(a, a_pitch, a_offset, b, b_offset, steps, start, out): ROWS x COLUMNS sums.
+tile4 = _make(ROWS, VECTORS, 4)
+"""tile(a, a_pitch, a_offset, b, b_offset, counts, starts, bias, out, out_pitch).
 
-a, b, out are addresses of fp32, the offsets addresses of int32 tables; pitch and offsets count
-fp32 elements. out receives ROWS x COLUMNS values.
+ROWS x COLUMNS results of four sums each: (0 + 1) + (2 + 3), then + bias. All but the pitches are
+addresses: a, b, out of fp32; the offsets of int32 tables, the steps of class 0 first; counts of
+the steps per class (int64); starts of what each sum starts with (fp32); bias of one fp32 per row
+(-0.0 changes nothing). Pitches and offsets count fp32 elements.
 """
 
-line = _make(1, 4)
-"""The same for one row of LINE columns."""
+tile2 = _make(ROWS, VECTORS, 2)
+"""The same with two sums."""
 
-single = _make(1, 1)
-"""The same for one row of VECTOR columns."""
+tile1 = _make(ROWS, VECTORS, 1)
+"""The same with one sum."""
+
+line2 = _make(1, 4, 2)
+"""One row of LINE columns, two sums."""
+
+single2 = _make(1, 1, 2)
+"""One row of VECTOR columns, two sums."""
