@@ -174,6 +174,8 @@ class Tile:
     def sigmoid(self, out: Local, x: Local) -> None:
         t = self.scratch()
         self.negate(t, x)
+        # The chip's 1 / infinity is infinity: the denominator must stay finite.
+        self.asm.binary("min", t, t, 88.0)
         self.exp(out, t)
         self.asm.binary("add", out, out, 1.0)
         self.divide(out, 1.0, out)
