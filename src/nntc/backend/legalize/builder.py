@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from nntc.backend.kernels.pointwise import is_pointwise
 from nntc.backend.memory import memory_root
 from nntc.backend.ops import Bits, Compare, CpuCall, FloatToInt, IntToFloat, Narrow, Select, Widen
+from nntc.backend.space import choose_space
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, Value
@@ -126,7 +128,23 @@ class Builder:
         if all(v is not None and v.is_constant for v in inputs):
             data = op.compute(*(v.data for v in inputs if v is not None))[0]
             return self.graph.constant(data, inputs[0].name if inputs[0] else op.name)
+        if is_pointwise(op):
+            inputs = self._spread(op, inputs)
         return self.several(op, *inputs)[0]
+
+    def _spread(self, op: Op, inputs: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
+        """Write broadcasts out that alternate too often for the four local dimensions."""
+        present = [v for v in inputs if v is not None]
+        shape = np.broadcast_shapes(*(v.shape for v in present))
+        if len(shape) <= 4 or choose_space(shape, [shape, *(v.shape for v in present)]):
+            return inputs
+        return tuple(
+            v if v is None or v.shape == shape or v.type.size == 1 else self.expand(v, shape)
+            for v in inputs
+        )
+
+    def expand(self, x: Value, shape: Sequence[int]) -> Value:
+        return x if x.shape == tuple(shape) else self(ops.Expand(tuple(shape)), x)
 
     def several(self, op: Op, *inputs: Value | None) -> list[Value]:
         """Append an operator; returns all its results."""

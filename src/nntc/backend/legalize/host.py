@@ -114,7 +114,7 @@ def gather_nd(b: Builder, node: Node) -> Value:
         sizes = data.shape[:depth]
         tuples = np.asarray(indices.data).reshape(-1, depth)
         tuples = np.where(tuples < 0, tuples + np.asarray(sizes), tuples)
-        flat = np.ravel_multi_index(tuple(tuples.T), sizes)
+        flat = np.asarray(np.ravel_multi_index(tuple(tuples.T), sizes))
         rows = b.reshape(x, (math.prod(sizes), *data.shape[depth:]))
         return b.reshape(take(b, rows, flat, 0), node.output.shape)
     wanted = _positions(b, indices, data.shape[op.batch_dims :][: indices.shape[-1]])
@@ -163,10 +163,16 @@ def _scatter(b: Builder, node: Node, x: Value, indices: Value, updates: Value, f
         )
     rows, depth = math.prod(indices.shape[:-1]), indices.shape[-1]
     param = cpu_ops.TensorScatterParam(cpu_ops.CpuDType.F32, _SCATTER[fn])
-    flat = b.reshape(indices, (rows, depth))
-    rest = b.reshape(updates, (rows, *x.shape[depth:]))
-    result = TensorType(DType.F32, x.shape)
-    return call(b, CpuOp.TENSOR_SCATTER, param, [x, flat, rest], [result])[0]
+    # The layer wants the inner axes at the same positions in both tensors, and none of size 1
+    # in all.
+    batch = (rows, *(1,) * (depth - 1))
+    inner = x.shape[depth:] if math.prod(x.shape[depth:]) > 1 else ()
+    target = b.reshape(x, (*x.shape[:depth], *inner))
+    flat = b.reshape(indices, (*batch, depth))
+    rest = b.reshape(updates, (*batch, *inner))
+    result = TensorType(DType.F32, target.shape)
+    y = call(b, CpuOp.TENSOR_SCATTER, param, [target, flat, rest], [result])[0]
+    return b.reshape(y, x.shape)
 
 
 @rewrites(ops.ScatterND, place="CPU")

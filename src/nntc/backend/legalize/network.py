@@ -11,7 +11,6 @@ from nntc.backend.kernels.window import MAX_FIELD
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import rewrites
 from nntc.backend.ops import PackedConv
-from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
 from nntc.isa.layout import ceil_div
@@ -44,7 +43,7 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
     dilations, strides = list(op.dilations), list(op.strides)
     for i in range(spatial):
         if dilations[i] > MAX_FIELD + 1:
-            w = _spread_kernel(b, w, i, dilations[i])
+            w = _insert_zeros(b, w, 2 + i, dilations[i])
             dilations[i] = 1
     reach = _reach(w.shape[2:], dilations)
     # Large pads do not fit their fields; pads beyond the kernel would make tiles without input.
@@ -57,7 +56,7 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
         for i in range(spatial):
             if strides[i] > MAX_FIELD:
                 if dilations[i] != 1:
-                    w = _spread_kernel(b, w, i, dilations[i])
+                    w = _insert_zeros(b, w, 2 + i, dilations[i])
                     dilations[i] = 1
                 x, w = _blocks_to_channels(b, x, w, i, strides[i])
                 strides[i] = 1
@@ -97,19 +96,15 @@ def _packed(
     return b(made, x, packed, *([] if bias is None else [bias]))
 
 
-def _spread_kernel(b: Builder, w: Value, axis: int, dilation: int) -> Value:
-    if w.data is None:
-        raise UnsupportedError(
-            f"{b.node.source if b.node else 'Conv'}: dilation {dilation} is above "
-            f"{MAX_FIELD + 1} and the weights are computed at run time"
-        )
-    shape = list(w.shape)
-    shape[2 + axis] = (shape[2 + axis] - 1) * dilation + 1
-    spread = np.zeros(shape, np.float32)
-    index = [slice(None)] * len(shape)
-    index[2 + axis] = slice(None, None, dilation)
-    spread[tuple(index)] = w.data
-    return b.constant(spread, "spread")
+def _insert_zeros(b: Builder, x: Value, axis: int, step: int) -> Value:
+    """Put step - 1 zeros between the elements of an axis."""
+    if step == 1:
+        return x
+    shape = x.shape
+    x = b.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+    x = b.pad(x, _one_end(len(x.shape), axis + 1, step - 1))
+    x = b.reshape(x, (*shape[:axis], shape[axis] * step, *shape[axis + 1 :]))
+    return b.slice(x, axis, 0, (shape[axis] - 1) * step + 1)
 
 
 def _blocks_to_channels(
@@ -207,16 +202,7 @@ def _spread_input(
     """Zeros between the input elements by data movement, then an ordinary convolution."""
     spatial = len(x.shape) - 2
     for i, stride in enumerate(op.strides):
-        if stride == 1:
-            continue
-        axis = 2 + i
-        shape = x.shape
-        x = b.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-        pads = [0] * (2 * len(x.shape))
-        pads[len(x.shape) + axis + 1] = stride - 1
-        x = b.pad(x, pads)
-        x = b.reshape(x, (*shape[:axis], shape[axis] * stride, *shape[axis + 1 :]))
-        x = b.slice(x, axis, 0, (shape[axis] - 1) * stride + 1)
+        x = _insert_zeros(b, x, 2 + i, stride)
     reach = _reach(w.shape[2:], op.dilations)
     begins = [r - 1 - p for r, p in zip(reach, op.pads[:spatial], strict=True)]
     ends = [
@@ -450,7 +436,7 @@ def matmul(b: Builder, node: Node) -> Value:
 
 def _vector(b: Builder, bias: Value | None, n: int) -> Value | None:
     """The bias as one row, if it is one."""
-    if bias is None or bias.type.size != n or bias.shape[-1] != n:
+    if bias is None or bias.type.size != n or bias.shape[-1:] != (n,):
         return None
     return b.reshape(bias, (n,))
 
