@@ -198,7 +198,8 @@ def _merge(move: Move) -> tuple[list[int], list[int], list[int]]:
     shape: list[int] = []
     target: list[int] = []
     source: list[int] = []
-    given = move.source_strides or (0,) * len(move.shape)
+    # A fill has no source; any regular strides let its dimensions merge.
+    given = move.source_strides or move.target_strides
     for size, t, s in zip(move.shape, move.target_strides, given, strict=True):
         if size == 1:
             continue
@@ -223,6 +224,10 @@ class _Dims(NamedTuple):
 def _commands(move: Move) -> Iterator[tuple[Shape, int, Shape, int, Shape]]:
     """Boxes of four dimensions within the GDMA's sizes: shape, start and strides of each side."""
     dims = [_Dims(*entry) for entry in zip(*_merge(move), strict=True)]
+    if dims[-1].target != 1 or dims[-1].source != 1:
+        # The maker's generators write a w stride of 1 only (and the C-model refuses more than
+        # 4095 on the source side): stride in h, with w of one element, at the same cost.
+        dims.append(_Dims(1, 1, 1))
     yield from _boxes(dims, move.target_start, move.source_start)
 
 
