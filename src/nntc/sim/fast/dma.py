@@ -230,6 +230,22 @@ def _conflict(i: Instruction) -> bool:
     return any(overlap(r, w) is not None for r in found.reads for w in found.writes)
 
 
+def _copy_apart(context: Context, runs: Runs, source: Place, target: Place) -> Step | None:
+    """As :func:`_copy` for ranges that overlap: everything is read before anything is written."""
+    same = source.base == target.base and runs.source_step == runs.target_step
+    if same and np.array_equal(runs.source, runs.target):
+        return _nothing
+    starts = np.arange(len(runs.source), dtype=np.int64) * runs.run
+    room = Place(context.scratch("copy", runs.source.size * runs.run).view(np.uint8), 0)
+    read = _copy(context, runs._replace(target=starts, target_step=1), source, room)
+    write = _copy(context, runs._replace(source=starts, source_step=1), room, target)
+    return None if read is None or write is None else sequence(read, write)
+
+
+def _nothing() -> None:
+    """The step of a copy onto itself."""
+
+
 def _repeats(shape: Shape4, strides: Strides) -> bool:
     return any(count > 1 and step == 0 for count, step in zip(shape, strides, strict=True))
 
@@ -284,9 +300,12 @@ def plan_transfer(kind: str, direction: Direction, i: Instruction, context: Cont
         or s_shape.size != t_shape.size
         or _repeats(t_shape, t_strides)
         or (kind == "convert" and formats not in _CONVERSIONS)
-        or (target.data is source.data and _conflict(i))
     ):
         return context.reference(i)
+    overlapping = target.data is source.data and _conflict(i)
+    if kind == "convert" and overlapping:
+        return context.reference(i)
+    copy = _copy_apart if overlapping else _copy
     s_lane = split(_address(i, "src"))[0] if from_local else 0
     t_lane = split(_address(i, "dst"))[0] if to_local else 0
 
@@ -317,10 +336,10 @@ def plan_transfer(kind: str, direction: Direction, i: Instruction, context: Cont
         return _convert(i, context, _CONVERSIONS[formats], runs, source, target) or (
             context.reference(i)
         )
-    step = _copy(context, runs, source, target)
+    step = copy(context, runs, source, target)
     if step is None and runs.size > 1:
         runs = context.table((*key, "bytes"), lambda: _as_bytes(runs))
-        step = _copy(context, runs, source, target)
+        step = copy(context, runs, source, target)
     return step or context.reference(i)
 
 
@@ -459,7 +478,8 @@ def plan_ar_copy(i: Instruction, context: Context) -> Step:
 
     runs: Runs = context.table(("ar", shape, s_strides, t_strides, s_lane, t_lane), make)
     source, target = Place(context.bytes, s_offset), Place(context.bytes, t_offset)
-    return _copy(context, runs, source, target) or context.reference(i)
+    copy = _copy_apart if _conflict(i) else _copy
+    return copy(context, runs, source, target) or context.reference(i)
 
 
 def _constant_copy(i: Instruction, context: Context) -> Step:

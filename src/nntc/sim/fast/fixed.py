@@ -132,18 +132,21 @@ def _compute(code, a, b, old, half, right, low, high, out):
 
 @kernel
 def fixed(
-    first, last, code, channels, rows, columns, left, right, low, high,
+    first, last, code, samples, rows, columns, left, right, low, high,
     r, r_base, r_lane, r_wrap, r_pitch, r_n, r_c, r_h, r_x, r_size, r_signed,
     a, a_base, a_lane, a_wrap, a_pitch, a_n, a_c, a_h, a_x, a_size, a_signed, a_one,
     b, b_base, b_lane, b_wrap, b_pitch, b_n, b_c, b_h, b_x, b_size, b_signed, b_one,
 ):  # fmt: skip
-    """Items are (sample, channel); *_one: the operand has one sample for all."""
+    """Channels [first, last); *_one: the operand has one sample for all.
+
+    All samples of a channel go one after the other: they share the words that are written.
+    """
     r, a, b = bare(r), bare(a), bare(b)
     va, vb, vo, vr = stack_i64(), stack_i64(), stack_i64(), stack_i64()
     half = (_L(1) << right) >> 1
     r_together, a_together, b_together = 4 // r_size, 4 // a_size, 4 // b_size
-    for item in range(first, last):
-        n, c = item // channels, item % channels
+    for item in range(first * samples, last * samples):
+        c, n = item // samples, item % samples
         na, nb = (0 if a_one else n), (0 if b_one else n)
         r_row = row_start(r_base, r_lane, r_wrap, r_pitch, r_n, r_c, n // r_together, c)
         a_row = row_start(a_base, a_lane, a_wrap, a_pitch, a_n, a_c, na // a_together, c)
@@ -198,8 +201,9 @@ def plan_fixed(operation: str, i: Instruction, context: Context) -> Step:
     addresses = i.res0_addr
     addresses |= i.opd0_addr if a.operand.wrap == LANES else 0
     addresses |= i.opd1_addr if b.operand.wrap == LANES and b is not a else 0
-    # An operand in the result's place is safe only if its samples share words in the same way.
-    odd = any(p.operand.place == r.operand.place and (p.size != r.size or p.one) for p in (a, b))
+    # Samples go in order, so a result may take the place of an operand of the same or the double
+    # size: the bytes of sample n end before those of any later sample of the operand.
+    odd = any(p.operand.place == r.operand.place and (p.size < r.size or p.one) for p in (a, b))
     words = shape._replace(n=-(-shape.n * min(r.size, a.size, b.size) // 4))
     widest = shape._replace(n=-(-shape.n * max(r.size, a.size, b.size) // 4))
     if (
@@ -218,7 +222,7 @@ def plan_fixed(operation: str, i: Instruction, context: Context) -> Step:
         low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     rows, columns, (ro, ao, bo) = merged(shape, (r.operand, a.operand, b.operand))
     return context.parallel(
-        fixed, context.ranges(shape.n * shape.c, shape.size, 300_000), code, shape.c,
+        fixed, context.ranges(shape.c, shape.size, 300_000), code, shape.n,
         rows, columns, i.opt_left_shift, i.opt_right_shift, low, high,
         *ro, r.size, signed, *ao, a.size, a.signed, a.one, *bo, b.size, b.signed, b.one,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from nntc.isa.chip import LANES, Prec
 from nntc.isa.footprint import footprint
 from nntc.isa.forms import Instruction
-from nntc.isa.layout import Shape4, aligned_strides, ceil_div
+from nntc.isa.layout import Shape4, aligned_strides, ceil_div, slots
 from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, split
 from nntc.sim.fast.conv import BIAS, result_bounds, window_key, words_aligned
@@ -244,10 +244,27 @@ def _geometry(
     return layout, source, (out_lane, out_offset, out.n, out.c)
 
 
-def _conflict(i: Instruction) -> bool:
-    """Whether the result overlaps an operand: channels would see each other's results."""
+def _conflict(i: Instruction, groups: int, size: int = 4) -> bool:
+    """Whether results overwrite what another channel or image still reads.
+
+    A result in the input's place is fine if every channel keeps to its own bytes: each is read
+    whole before its result is written.
+    """
     found = footprint(i)
-    return any(may_overlap(found.writes[0], r) for r in found.reads)
+    source, result = found.reads[0], found.writes[0]
+    if any(may_overlap(result, r) for r in found.reads[1:]):
+        return True
+    if not may_overlap(result, source):
+        return False
+    lane, _ = split(i.opd0_addr)
+    before = aligned_strides(Shape4(groups, i.res0_c, i.opd0_h, i.opd0_w), lane)
+    after = aligned_strides(Shape4(groups, i.res0_c, i.res0_h, i.res0_w), lane)
+    return (
+        i.opd0_addr != i.res0_addr
+        or size == 2
+        or (groups > 1 and before.n != after.n)
+        or (slots(i.res0_c, lane) > 1 and before.c != after.c)
+    )
 
 
 def _ordered_taps(layout: Planes) -> np.ndarray:
@@ -268,7 +285,7 @@ def even_odd(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plan_depthwise_f32(i: Instruction, context: Context) -> Step:
-    if not words_aligned(i) or _conflict(i):
+    if not words_aligned(i) or _conflict(i, i.res0_n):
         return context.reference(i)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, i.res0_n)
     steps = layout.taps.size
@@ -304,9 +321,9 @@ def average_weight(k: int) -> int:
 
 def plan_depthwise_i8(i: Instruction, context: Context) -> Step:
     size = 2 if i.opt_res0_prec == Prec.INT16 else 1
-    if i.opd0_addr & 3 or i.res0_addr % size or _conflict(i):
-        return context.reference(i)
     groups = ceil_div(i.res0_n, 4)
+    if i.opd0_addr & 3 or i.res0_addr % size or _conflict(i, groups, size):
+        return context.reference(i)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, groups)
     steps = layout.taps.size
     taps = context.table(("taps", *window_key(i)), lambda: _ordered_taps(layout))
@@ -332,7 +349,7 @@ def plan_depthwise_i8(i: Instruction, context: Context) -> Step:
 
 
 def plan_maxpool_f32(i: Instruction, context: Context) -> Step:
-    if (i.opd0_addr | i.res0_addr) & 3 or _conflict(i):
+    if (i.opd0_addr | i.res0_addr) & 3 or _conflict(i, i.res0_n):
         return context.reference(i)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, i.res0_n)
     items = i.res0_n * i.res0_c
@@ -344,9 +361,9 @@ def plan_maxpool_f32(i: Instruction, context: Context) -> Step:
 
 
 def plan_maxpool_i8(i: Instruction, context: Context) -> Step:
-    if (i.opd0_addr | i.res0_addr) & 3 or _conflict(i):
-        return context.reference(i)
     groups = ceil_div(i.res0_n, 4)
+    if (i.opd0_addr | i.res0_addr) & 3 or _conflict(i, groups):
+        return context.reference(i)
     layout, source, (out_lane, out_offset, out_n, out_c) = _geometry(i, context, True, groups)
     items = groups * i.res0_c
     return context.parallel(
