@@ -14,6 +14,7 @@ import mmap
 import os
 import select
 import signal
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,10 +65,28 @@ class Maker:
         whole[:] = SENTINEL
         places = itertools.pairwise(np.cumsum([0, *itertools.chain(*sizes)]))
         buffers = [[whole[slice(*next(places))] for _ in row] for row in sizes]
+        with tempfile.TemporaryDirectory() as folder:  # one layer writes a file
+            answer, ended = self._ask(op, cases, buffers, folder, seconds)
+        lines = answer.splitlines()
+        if len(lines) < len(cases):
+            why = "failed" if ended else "did not come back"
+            raise MakerError(f"op {op}: case {len(lines)} {why}: {cases[len(lines)]}")
+        shapes = [[tuple(s) for s in json.loads(line)] for line in lines]
+        return [([b.copy() for b in row], s) for row, s in zip(buffers, shapes, strict=True)]
+
+    def _ask(
+        self,
+        op: int,
+        cases: Sequence[Case],
+        buffers: Sequence[Sequence[np.ndarray]],
+        folder: str,
+        seconds: float,
+    ) -> tuple[bytes, bool]:
+        """A line of shapes a case, and whether the child ended in time."""
         read_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._child(write_end, op, cases, buffers)
+            self._child(write_end, op, cases, buffers, folder)
         os.close(write_end)
         answer = b""
         ended = True
@@ -80,12 +99,7 @@ class Maker:
         if not ended:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        lines = answer.splitlines()
-        if len(lines) < len(cases):
-            why = "failed" if ended else "did not come back"
-            raise MakerError(f"op {op}: case {len(lines)} {why}: {cases[len(lines)]}")
-        shapes = [[tuple(s) for s in json.loads(line)] for line in lines]
-        return [([b.copy() for b in row], s) for row, s in zip(buffers, shapes, strict=True)]
+        return answer, ended
 
     def _child(
         self,
@@ -93,13 +107,14 @@ class Maker:
         op: int,
         cases: Sequence[Case],
         buffers: Sequence[Sequence[np.ndarray]],
+        folder: str,
     ) -> None:
         """Never returns: the library may end the process at any point."""
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
-            os.chdir("/tmp")  # one layer writes a file
+            os.chdir(folder)
             for case, outputs in zip(cases, buffers, strict=True):
                 shapes = self._call(op, case, outputs)
                 os.write(write_end, json.dumps(shapes).encode() + b"\n")

@@ -10,7 +10,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from nntc.runtime.cpu.compiled import kernel
 
 INT_MIN = -(1 << 31)
 
@@ -51,32 +52,32 @@ def _each(function: Any, x: np.ndarray | np.float32) -> np.ndarray:
     return function(np.ascontiguousarray(array).reshape(-1)).reshape(array.shape)
 
 
-@njit(cache=True)
-def _exp(x):  # pragma: no cover - compiled
+@kernel
+def _exp(x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
     for i in range(len(x)):
         out[i] = math.exp(x[i])
     return out
 
 
-@njit(cache=True)
-def _log(x):  # pragma: no cover - compiled
+@kernel
+def _log(x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
     for i in range(len(x)):
         out[i] = math.log(x[i])
     return out
 
 
-@njit(cache=True)
-def _sin(x):  # pragma: no cover - compiled
+@kernel
+def _sin(x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
     for i in range(len(x)):
         out[i] = math.sin(x[i])
     return out
 
 
-@njit(cache=True)
-def _cos(x):  # pragma: no cover - compiled
+@kernel
+def _cos(x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
     for i in range(len(x)):
         out[i] = math.cos(x[i])

@@ -88,8 +88,8 @@ def paddle_deform_conv(call: Call[PaddleDeformConvParam]) -> list[Output]:
     found = _bilinear(x, rows, columns, groups, False)
     found *= _per_channel(mask.reshape(images, groups, taps, *size), channels)
     distance = step * declared[1] * step * math.prod(size)
-    blocks = found[: images // step * step].reshape(-1, step, channels * taps, *size)
-    blocks = blocks.swapaxes(1, 2).reshape(len(blocks), -1)
+    blocks = found[: images // step * step].reshape(images // step, step, channels * taps, *size)
+    blocks = blocks.swapaxes(1, 2).reshape(len(blocks), found[:1].size * step)
     needed = (len(blocks) - 1) * distance + blocks.shape[1] if len(blocks) else 0
     call.room(0, (needed,))
     flat = np.zeros(needed, np.float32)

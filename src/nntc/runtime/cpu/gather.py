@@ -34,7 +34,7 @@ def gather(call: Call[GatherParam]) -> list[Output]:
     call.in_range(indices, data.shape[axis], "index")
     shape = call.room(0, data.shape[:axis] + indices.shape + data.shape[axis + 1 :])
     lead = int(np.prod(data.shape[:axis], dtype=np.int64))
-    blocks = data.reshape(lead, data.shape[axis], -1)
+    blocks = data.reshape(lead, data.shape[axis], _size(data.shape[axis + 1 :]))
     picked = blocks[:, indices.reshape(-1)]
     # The maker's layer takes the leading dimensions inside the index, whatever the shape says.
     return [np.ascontiguousarray(picked.swapaxes(0, 1)).reshape(shape)]
@@ -144,9 +144,11 @@ def embedding_bag(call: Call[EmbeddingBagParam]) -> list[Output]:
     call.require(
         (known[ids < param.num_embeddings] < len(rows)).all(), f"an id is not in {len(rows)} rows"
     )
-    ends = np.append(offsets[1:], ids.size)
+    ends = np.append(offsets, ids.size)[1:]
     call.require((offsets >= 0).all() and (ends <= ids.size).all(), "an offset beyond the ids")
     result = np.zeros(call.room(0, (len(offsets), width)), np.float32)
+    # A step of this loop costs as much as some hundred steps of a compiled one.
+    call.work(int(np.maximum(ends - offsets, 0).sum()) * 256, "bags that overlap")
     for bag, (first, end) in enumerate(zip(offsets, ends, strict=True)):
         for at in range(first, end):
             valid = ids[at] < param.num_embeddings
@@ -178,7 +180,7 @@ def pytorch_index(call: Call[PytorchIndexParam]) -> list[Output]:
         call.require(len(index) >= count, f"index input {axis - start + 1} is shorter than others")
         call.in_range(index[:count], data.shape[axis], f"axis {axis}: index")
     call.room(0, (*data.shape[:start], count, *data.shape[end:]))
-    lead = data.reshape(-1, *data.shape[start:])
+    lead = data.reshape(_size(data.shape[:start]), *data.shape[start:])
     picked = lead[(slice(None), *(index[:count] for index in indices))]
     return [picked.reshape(*data.shape[:start], count, *data.shape[end:])]
 
@@ -208,7 +210,11 @@ def full_index(call: Call[FullIndexParam]) -> list[Output]:
     tensors = [p for p in places if isinstance(p, np.ndarray)]
     call.require(tensors, "no axis is indexed by a tensor")
     kept = [data.shape[i] for i, p in enumerate(places) if isinstance(p, slice)]
-    joint = np.broadcast_shapes(*(t.shape for t in tensors))
+    shapes = [t.shape for t in tensors]
+    try:
+        joint = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise call.error(f"index inputs {shapes} do not broadcast") from None
     call.room(0, (*joint, *kept, *data.shape[param.count :]))
     return [data[tuple(places)]]
 

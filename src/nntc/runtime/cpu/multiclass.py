@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import (
     BoxFormat,
@@ -16,6 +15,7 @@ from nntc.bmodel.cpu_ops import (
 )
 from nntc.runtime.cpu import arith
 from nntc.runtime.cpu.arith import f32
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.ordering import partial_sort_order, sort_order
 from nntc.runtime.cpu.overlap import paddle_keep, paddle_overlap
 from nntc.runtime.cpu.registry import Call, Output, Padded, layer
@@ -218,8 +218,8 @@ def _decay(param: MatrixNmsParam, iou: np.ndarray) -> np.ndarray:
     return np.fmin.reduce(np.where(before, decay, f32(1)), axis=1, initial=f32(1))
 
 
-@njit(cache=True)
-def _overlaps(boxes, order, extra):  # pragma: no cover - compiled
+@kernel
+def _overlaps(boxes: np.ndarray, order: np.ndarray, extra: np.float32) -> np.ndarray:
     iou = np.zeros((len(order), len(order)), np.float32)
     for i in range(len(order)):
         for j in range(i):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import CpuOp, NmsParam, OnnxNmsParam, TfNmsV5Param
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.ordering import heap_pop, heap_push, queue_order
 from nntc.runtime.cpu.registry import Call, Output, Padded, layer
 
@@ -118,8 +118,8 @@ def _soft_nms(
     return picked, kept
 
 
-@njit(cache=True)
-def _iou(boxes, i, j):  # pragma: no cover - compiled
+@kernel
+def _iou(boxes: np.ndarray, i: int, j: int) -> np.float32:
     """Intersection over union in f32; 0 for boxes of no area or without overlap."""
     zero = np.float32(0)
     ymin_i, ymax_i = min(boxes[i, 0], boxes[i, 2]), max(boxes[i, 0], boxes[i, 2])
@@ -138,8 +138,8 @@ def _iou(boxes, i, j):  # pragma: no cover - compiled
     return inter / (area_i + area_j - inter)
 
 
-@njit(cache=True)
-def _greedy(boxes, order, limit, threshold):  # pragma: no cover - compiled
+@kernel
+def _greedy(boxes: np.ndarray, order: np.ndarray, limit: int, threshold: np.float32) -> np.ndarray:
     kept = np.zeros(min(limit, len(order)), np.int64)
     count = 0
     for candidate in order:
@@ -157,8 +157,15 @@ def _greedy(boxes, order, limit, threshold):  # pragma: no cover - compiled
     return kept[:count]
 
 
-@njit(cache=True)
-def _queue_nms(boxes, scores, limit, iou_threshold, score_threshold, scale):  # pragma: no cover
+@kernel
+def _queue_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    limit: int,
+    iou_threshold: np.float32,
+    score_threshold: np.float32,
+    scale: np.float32,
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """NMS over a max-heap of candidates whose scores may decay.
 
     A selected box goes back into the queue, where its overlap with itself removes it, unless

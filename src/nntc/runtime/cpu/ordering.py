@@ -14,7 +14,8 @@ NaN keys are refused by :func:`sort_order`'s callers or replaced by a stable ord
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from nntc.runtime.cpu.compiled import kernel
 
 _SMALL = 16
 
@@ -49,8 +50,8 @@ def _all_distinct(ordered: np.ndarray) -> bool:
     return not (ordered[1:] == ordered[:-1]).any()
 
 
-@njit(cache=True)
-def _sift_up(heap, hole, top, value, keys):  # pragma: no cover - compiled
+@kernel
+def _sift_up(heap: np.ndarray, hole: int, top: int, value: int, keys: np.ndarray) -> None:
     parent = (hole - 1) // 2
     while hole > top and keys[heap[parent]] < keys[value]:
         heap[hole] = heap[parent]
@@ -59,8 +60,8 @@ def _sift_up(heap, hole, top, value, keys):  # pragma: no cover - compiled
     heap[hole] = value
 
 
-@njit(cache=True)
-def _sift_down(heap, hole, length, value, keys):  # pragma: no cover - compiled
+@kernel
+def _sift_down(heap: np.ndarray, hole: int, length: int, value: int, keys: np.ndarray) -> None:
     """Move the hole to a leaf along the larger children, then the value up from there."""
     top = hole
     child = hole
@@ -77,14 +78,14 @@ def _sift_down(heap, hole, length, value, keys):  # pragma: no cover - compiled
     _sift_up(heap, hole, top, value, keys)
 
 
-@njit(cache=True)
-def heap_push(heap, size, value, keys):  # pragma: no cover - compiled
+@kernel
+def heap_push(heap: np.ndarray, size: int, value: int, keys: np.ndarray) -> None:
     """Add position *value* to a max-heap of *size* positions, as ``std::push_heap`` does."""
     _sift_up(heap, size, 0, value, keys)
 
 
-@njit(cache=True)
-def heap_pop(heap, size, keys):  # pragma: no cover - compiled
+@kernel
+def heap_pop(heap: np.ndarray, size: int, keys: np.ndarray) -> int:
     """Remove and return the top of a heap of *size* positions, as ``std::pop_heap`` does."""
     top = heap[0]
     if size > 1:
@@ -92,15 +93,15 @@ def heap_pop(heap, size, keys):  # pragma: no cover - compiled
     return top
 
 
-@njit(cache=True)
-def _make_heap(heap, length, keys):  # pragma: no cover - compiled
+@kernel
+def _make_heap(heap: np.ndarray, length: int, keys: np.ndarray) -> None:
     for parent in range((length - 2) // 2, -1, -1):
         if length >= 2:
             _sift_down(heap, parent, length, heap[parent], keys)
 
 
-@njit(cache=True)
-def _partial_sort(order, first, middle, last, keys):  # pragma: no cover - compiled
+@kernel
+def _partial_sort(order: np.ndarray, first: int, middle: int, last: int, keys: np.ndarray) -> None:
     heap = order[first:middle]
     length = middle - first
     _make_heap(heap, length, keys)
@@ -115,8 +116,8 @@ def _partial_sort(order, first, middle, last, keys):  # pragma: no cover - compi
         _sift_down(heap, 0, end, value, keys)
 
 
-@njit(cache=True)
-def _median_to_first(order, to, a, b, c, keys):  # pragma: no cover - compiled
+@kernel
+def _median_to_first(order: np.ndarray, to: int, a: int, b: int, c: int, keys: np.ndarray) -> None:
     ka, kb, kc = keys[order[a]], keys[order[b]], keys[order[c]]
     if ka < kb:
         if kb < kc:
@@ -134,8 +135,8 @@ def _median_to_first(order, to, a, b, c, keys):  # pragma: no cover - compiled
     order[to], order[chosen] = order[chosen], order[to]
 
 
-@njit(cache=True)
-def _insert(order, at, lowest, keys):  # pragma: no cover - compiled
+@kernel
+def _insert(order: np.ndarray, at: int, lowest: int, keys: np.ndarray) -> None:
     value = order[at]
     while at > lowest and keys[value] < keys[order[at - 1]]:
         order[at] = order[at - 1]
@@ -143,8 +144,8 @@ def _insert(order, at, lowest, keys):  # pragma: no cover - compiled
     order[at] = value
 
 
-@njit(cache=True)
-def _introsort(keys):  # pragma: no cover - compiled
+@kernel
+def _introsort(keys: np.ndarray) -> np.ndarray:
     count = len(keys)
     order = np.arange(count)
     depth = 0
@@ -190,8 +191,8 @@ def _introsort(keys):  # pragma: no cover - compiled
     return order
 
 
-@njit(cache=True)
-def _drain_queue(scores):  # pragma: no cover - compiled
+@kernel
+def _drain_queue(scores: np.ndarray) -> np.ndarray:
     count = len(scores)
     heap = np.zeros(count, np.int64)
     for i in range(count):

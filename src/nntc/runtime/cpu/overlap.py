@@ -7,11 +7,14 @@ one pixel wider than its corners say, whether a limit ends the search), so a ker
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from nntc.runtime.cpu.compiled import kernel
 
 
-@njit(cache=True)
-def ssd_keep(boxes, areas, order, threshold, eta):  # pragma: no cover - compiled
+@kernel
+def ssd_keep(
+    boxes: np.ndarray, areas: np.ndarray, order: np.ndarray, threshold: np.float32, eta: np.float32
+) -> np.ndarray:
     """Caffe SSD's NMS: areas are given; boxes without a common inside do not overlap.
 
     Args:
@@ -54,15 +57,15 @@ def ssd_keep(boxes, areas, order, threshold, eta):  # pragma: no cover - compile
     return kept[:count]
 
 
-@njit(cache=True)
-def _paddle_area(box, extra):  # pragma: no cover - compiled
+@kernel
+def _paddle_area(box: np.ndarray, extra: np.float32) -> np.float32:
     if box[2] < box[0] or box[3] < box[1]:
         return np.float32(0)
     return (box[2] - box[0] + extra) * (box[3] - box[1] + extra)
 
 
-@njit(cache=True)
-def paddle_overlap(a, b, extra):  # pragma: no cover - compiled
+@kernel
+def paddle_overlap(a: np.ndarray, b: np.ndarray, extra: np.float32) -> np.float32:
     """Paddle's overlap; *extra* is 1 for pixel boxes, 0 for normalised ones. May be NaN."""
     if b[0] > a[2] or b[2] < a[0] or b[1] > a[3] or b[3] < a[1]:
         return np.float32(0)
@@ -72,8 +75,15 @@ def paddle_overlap(a, b, extra):  # pragma: no cover - compiled
     return inter / (_paddle_area(a, extra) + _paddle_area(b, extra) - inter)
 
 
-@njit(cache=True)
-def paddle_keep(boxes, order, threshold, eta, extra, is_box):  # pragma: no cover - compiled
+@kernel
+def paddle_keep(
+    boxes: np.ndarray,
+    order: np.ndarray,
+    threshold: np.float32,
+    eta: np.float32,
+    extra: np.float32,
+    is_box: bool,
+) -> np.ndarray:
     """Paddle's NMS; without *is_box* (other than 4 coordinates) nothing overlaps."""
     kept = np.zeros(len(order), np.int64)
     count = 0
@@ -94,8 +104,10 @@ def paddle_keep(boxes, order, threshold, eta, extra, is_box):  # pragma: no cove
     return kept[:count]
 
 
-@njit(cache=True)
-def detectron_keep(boxes, order, threshold, extra, limit):  # pragma: no cover - compiled
+@kernel
+def detectron_keep(
+    boxes: np.ndarray, order: np.ndarray, threshold: np.float32, extra: np.float32, limit: int
+) -> np.ndarray:
     """Detectron's NMS: *extra* is added to widths and heights; at most *limit* unless negative."""
     kept = np.zeros(len(order), np.int64)
     gone = np.zeros(len(order), np.bool_)
@@ -126,8 +138,8 @@ def detectron_keep(boxes, order, threshold, extra, limit):  # pragma: no cover -
     return kept[:count]
 
 
-@njit(cache=True)
-def rpn_keep(boxes, threshold):  # pragma: no cover - compiled
+@kernel
+def rpn_keep(boxes: np.ndarray, threshold: np.float32) -> np.ndarray:
     """Faster R-CNN's NMS over boxes in order: pixel boxes, overlaps from *threshold* up go."""
     one, zero = np.float32(1), np.float32(0)
     gone = np.zeros(len(boxes), np.bool_)
@@ -147,8 +159,8 @@ def rpn_keep(boxes, threshold):  # pragma: no cover - compiled
     return np.flatnonzero(~gone)
 
 
-@njit(cache=True)
-def yolo_keep(boxes, threshold):  # pragma: no cover - compiled
+@kernel
+def yolo_keep(boxes: np.ndarray, threshold: np.float32) -> np.ndarray:
     """YOLO's NMS over boxes (x, y, w, h) in order; overlaps from *threshold* up go."""
     half, zero = np.float32(0.5), np.float32(0)
     gone = np.zeros(len(boxes), np.bool_)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import AdaptivePoolParam, CpuOp
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.registry import Call, Output, layer
 
 
@@ -67,8 +67,10 @@ def _spans(out: int, size: int) -> np.ndarray:
     return np.stack([first, end], -1).astype(np.int64)
 
 
-@njit(cache=True)
-def _pool_lanes(lanes, deep, rows, columns, average):  # pragma: no cover - compiled
+@kernel
+def _pool_lanes(
+    lanes: np.ndarray, deep: np.ndarray, rows: np.ndarray, columns: np.ndarray, average: bool
+) -> np.ndarray:
     """Sums are taken in order, in f32."""
     result = np.zeros((len(lanes), len(deep), len(rows), len(columns)), np.float32)
     for lane in range(len(lanes)):

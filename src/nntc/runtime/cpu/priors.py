@@ -36,6 +36,7 @@ def density_prior_box(call: Call[DensityPriorBoxParam]) -> list[Output]:
     step_w, step_h = f32(param.step_w), f32(param.step_h)
     if step_w == 0 or step_h == 0:
         step_w, step_h = f32(image_w // w), f32(image_h // h)
+    call.require(0 < step_w < 2**20 and 0 < step_h < 2**20, f"steps {step_w} and {step_h}")
     average = int(float(step_w + step_h) * 0.5)
     each = sum(len(ratios) * d * d for d in densities)
     shape = call.room(0, (h, w, each, 4))

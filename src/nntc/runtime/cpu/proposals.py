@@ -44,7 +44,8 @@ def rpn(call: Call[RpnParam]) -> list[Output]:
     count = len(anchors)
     h, w = call.inputs[1].shape[2:]
     call.require(
-        call.inputs[1].shape[1] == 4 * count
+        min(len(call.inputs[0]), len(call.inputs[1])) >= 1
+        and call.inputs[1].shape[1] == 4 * count
         and call.inputs[0].shape[1] == 2 * count
         and call.inputs[0].shape[2:] == (h, w),
         f"scores {call.inputs[0].shape} and deltas {call.inputs[1].shape} for {count} anchors",
@@ -243,10 +244,11 @@ def bbox_transform(call: Call[BboxTransformParam]) -> list[Output]:
         start += count
         before = image[2]
         after = before if param.apply_scale else f32(1)
-        size = [f32(int(float(image[i] / before) + 0.5) - int(one)) for i in (1, 0)]
-        boxes = rois[part, -4:] * f32(1.0 / float(before))
-        delta = deltas[part, : 4 * classes].reshape(-1, classes, 4)
-        new = result[part, : 4 * classes].reshape(-1, classes, 4)
+        whole = arith.to_int((image[:2] / before).astype(np.float64) + 0.5) - int(one)
+        size = whole[::-1].astype(np.float32)
+        boxes = rois[part, -4:] * (1.0 / before.astype(np.float64)).astype(np.float32)
+        delta = deltas[part, : 4 * classes].reshape(count, classes, 4)
+        new = np.zeros((count, classes, 4), np.float32)
         for axis in range(2):
             side = (boxes[:, 2 + axis] - boxes[:, axis] + one)[:, None]
             half = side * f32(0.5)
@@ -257,7 +259,7 @@ def bbox_transform(call: Call[BboxTransformParam]) -> list[Output]:
             for place, corner in ((axis, center - reach), (2 + axis, center + reach - one)):
                 clipped = np.minimum(np.maximum(corner, f32(0)), size[axis])
                 new[..., place] = clipped * after
-        result[part, : 4 * classes] = new.reshape(-1, 4 * classes)
+        result[part, : 4 * classes] = new.reshape(count, 4 * classes)
     return [result, counts.astype(np.float32)]
 
 

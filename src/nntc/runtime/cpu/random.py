@@ -8,10 +8,10 @@ starts anew from the parameter's seed, so that a run can be repeated.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import CpuOp, RandomUniformIntParam, RandomUniformParam
 from nntc.runtime.cpu.arith import f32
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.registry import Call, Output, Shape, layer
 
 MODULUS = (1 << 31) - 1
@@ -62,8 +62,8 @@ def _state(seed: int) -> int:
     return seed % (1 << 64) % MODULUS or 1
 
 
-@njit(cache=True)
-def _draws(state, count):  # pragma: no cover - compiled
+@kernel
+def _draws(state: int, count: int) -> np.ndarray:
     out = np.zeros(count, np.int64)
     for i in range(count):
         state = state * 16807 % 2147483647
@@ -71,8 +71,8 @@ def _draws(state, count):  # pragma: no cover - compiled
     return out
 
 
-@njit(cache=True)
-def _draws_below(state, count, span):  # pragma: no cover - compiled
+@kernel
+def _draws_below(state: int, count: int, span: int) -> np.ndarray:
     """Numbers below *span* without bias: draws beyond the last whole multiple are dropped."""
     out = np.zeros(count, np.int64)
     scale = 2147483645 // span

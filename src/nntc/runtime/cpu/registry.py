@@ -8,7 +8,7 @@ which: ``f32``, ``i32`` (the bits are an int32, not a float that holds a whole n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,8 +20,12 @@ P = TypeVar("P", bound=CpuParam)
 
 Shape = tuple[int, ...]
 
-WORD_LIMIT = 1 << 28
-"""Elements that an output may have when its buffer size is not known (1 GB); refused above."""
+WORD_LIMIT = 1 << 26
+"""Elements that an output may have when its buffer size is not known (256 MB)."""
+
+
+WORK_LIMIT = 1 << 30
+"""Steps of one call that its parameter or values, not its tensor sizes, may ask for."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,12 @@ class Call(Generic[P]):
     param: P
     inputs: tuple[np.ndarray, ...]
     output_shapes: tuple[Shape, ...] | None = None
+    _steps: list[int] = field(default_factory=lambda: [0], repr=False)
+
+    def work(self, steps: int, what: str) -> None:
+        """Count *steps* ahead of doing them, so that a damaged model cannot keep us for hours."""
+        self._steps[0] += steps
+        self.require(self._steps[0] <= WORK_LIMIT, f"{what}: over {WORK_LIMIT} steps of work")
 
     def ints(self, index: int) -> np.ndarray:
         """Input *index* with its words taken as int32."""
@@ -147,14 +157,19 @@ class Layer:
     outputs: tuple[Port, ...]
     function: Callable[[Call[Any]], list[Output]]
 
-    def count_problem(self, given: int) -> str:
-        """A message if *given* inputs do not fit the ports, else an empty text."""
-        least = sum(not (p.optional or p.many) for p in self.inputs)
-        most = None if any(p.many for p in self.inputs) else len(self.inputs)
-        if given < least or (most is not None and given > most):
-            wanted = f"{least}" if most == least else f"{least} to {most or 'any number'}"
-            return f"{given} inputs, needs {wanted}: {', '.join(map(str, self.inputs))}"
-        return ""
+    def count_problems(self, inputs: int, outputs: int | None) -> list[str]:
+        """Messages if that many inputs or declared outputs do not fit the ports."""
+        problems: list[str] = []
+        for what, ports, given in (
+            ("inputs", self.inputs, inputs),
+            ("declared outputs", self.outputs, outputs),
+        ):
+            least = max(sum(not (p.optional or p.many) for p in ports), 1)
+            most = None if any(p.many for p in ports) else len(ports)
+            if given is not None and (given < least or (most is not None and given > most)):
+                wanted = f"{least}" if most == least else f"{least} to {most or 'any number'}"
+                problems.append(f"{given} {what}, needs {wanted}: {', '.join(map(str, ports))}")
+        return problems
 
 
 LAYERS: dict[int, Layer] = {}
@@ -211,9 +226,11 @@ def execute(
         decoded = unpack_param(op_type, param)
     except BModelError as err:
         raise BModelError([f"{name}: {problem}" for problem in err.problems]) from None
-    problem = found.count_problem(len(inputs))
-    if problem:
-        raise UserError(f"{name}: {problem}")
+    problems = found.count_problems(
+        len(inputs), None if output_shapes is None else len(output_shapes)
+    )
+    if problems:
+        raise UserError([f"{name}: {problem}" for problem in problems])
     words = tuple(as_words(a, f"{name}: input {i}") for i, a in enumerate(inputs))
     shapes = None if output_shapes is None else tuple(tuple(map(int, s)) for s in output_shapes)
     call = Call(name, decoded, words, shapes)

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import (
     CpuOp,
@@ -16,7 +15,14 @@ from nntc.bmodel.cpu_ops import (
     RoiPoolingParam,
 )
 from nntc.runtime.cpu.arith import ceil_int, f32
-from nntc.runtime.cpu.registry import WORD_LIMIT, Call, Output, layer
+from nntc.runtime.cpu.compiled import kernel
+from nntc.runtime.cpu.registry import Call, Output, layer
+
+LOWEST = np.finfo(np.float32).min
+"""What a bin without pixels gives."""
+
+LONGEST = 1 << 22
+"""Samples along one side of a region; refused above."""
 
 
 @layer(
@@ -54,6 +60,10 @@ def torch_align(
         least_when_aligned: apply the least region size of 1 when ``align`` is set instead of
             when it is not, as another of the maker's layers does.
     """
+    call.require(
+        param.pooled_height >= 1 and param.pooled_width >= 1,
+        f"pooled size {param.pooled_height} x {param.pooled_width}",
+    )
     offset = f32(0.5) if param.align else f32(0)
     box = roi * f32(param.spatial_scale) - offset
     width, height = box[2] - box[0], box[3] - box[1]
@@ -66,10 +76,9 @@ def torch_align(
     grid_h = ratio if ratio > 0 else ceil_int(bin_h)
     grid_w = ratio if ratio > 0 else ceil_int(bin_w)
     samples = grid_h * grid_w
-    call.require(
-        abs(samples) * rows * columns <= WORD_LIMIT and (samples >= 0),
-        f"region {roi.tolist()} has {grid_h} x {grid_w} samples a bin",
-    )
+    what = f"region {roi.tolist()} of {grid_h} x {grid_w} samples a bin"
+    call.require(samples >= 0 and max(grid_h * rows, grid_w * columns) <= LONGEST, what)
+    call.work(samples * rows * columns * len(feature), what)
     if grid_h <= 0 or grid_w <= 0:
         # No sample: 0 times 1 / samples, which is 0 or not a number.
         return np.full((len(feature), rows, columns), 0.0 if samples else math.nan, np.float32)
@@ -98,8 +107,8 @@ def _taps(places: np.ndarray, size: int) -> Taps:
     return low, np.minimum(low + 1, size - 1), clipped - low.astype(np.float32), inside
 
 
-@njit(cache=True)
-def _align_sums(feature, rows, columns):  # pragma: no cover - compiled
+@kernel
+def _align_sums(feature: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
     """Sums over each bin's samples of the bilinear value, in order, in f32."""
     y_low, y_high, y_share, y_inside = rows
     x_low, x_high, x_share, x_inside = columns
@@ -141,7 +150,7 @@ def roi_align(call: Call[RoiAlignParam]) -> list[Output]:
     param, features, rois = call.param, call.inputs[0], call.inputs[1]
     call.rank(0, 4)
     call.require(rois.ndim >= 2 and rois.shape[1] in (4, 5), f"regions {rois.shape}")
-    rois = rois.reshape(rois.shape[0], -1)[:, : rois.shape[1]]
+    rois = rois.reshape(rois.shape[0], math.prod(rois.shape[1:]))[:, : rois.shape[1]]
     rows, columns = param.pooled_height, param.pooled_width
     call.require(rows >= 1 and columns >= 1, f"pooled size {rows} x {columns}")
     images = np.zeros(len(rois), np.int64)
@@ -158,10 +167,10 @@ def roi_align(call: Call[RoiAlignParam]) -> list[Output]:
         ratio = param.sampling_ratio
         grid_h = ratio if ratio > 0 else ceil_int(bin_h)
         grid_w = ratio if ratio > 0 else ceil_int(bin_w)
-        call.require(
-            0 < grid_h * grid_w * rows * columns <= WORD_LIMIT and grid_h > 0,
-            f"region {roi.tolist()} has {grid_h} x {grid_w} samples a bin",
-        )
+        what = f"region {roi.tolist()} of {grid_h} x {grid_w} samples a bin"
+        longest = max(grid_h * rows, grid_w * columns)
+        call.require(grid_h > 0 and grid_w > 0 and longest <= LONGEST, what)
+        call.work(grid_h * grid_w * rows * columns * channels, what)
         ys = _spread(box[1], bin_h, rows, grid_h)
         xs = _spread(box[0], bin_w, columns, grid_w)
         out[:] = _mx_align(features[image], ys, xs, channels, bool(param.position_sensitive))
@@ -175,8 +184,10 @@ def _spread(start: np.float32, size: np.float32, bins: int, grid: int) -> np.nda
     return whole[:, None] + part
 
 
-@njit(cache=True)
-def _mx_align(feature, ys, xs, channels, by_position):  # pragma: no cover - compiled
+@kernel
+def _mx_align(
+    feature: np.ndarray, ys: np.ndarray, xs: np.ndarray, channels: int, by_position: bool
+) -> np.ndarray:
     zero, one = np.float32(0), np.float32(1)
     height, width = feature.shape[1], feature.shape[2]
     result = np.zeros((channels, len(ys), len(xs)), np.float32)
@@ -228,7 +239,7 @@ def roi_pooling(call: Call[RoiPoolingParam]) -> list[Output]:
     param, features = call.param, call.inputs[0]
     call.rank(0, 4)
     call.rank(1, 4)
-    rois = call.inputs[1].reshape(call.inputs[1].shape[0], -1)
+    rois = call.inputs[1].reshape(len(call.inputs[1]), math.prod(call.inputs[1].shape[1:]))
     call.require(rois.shape[1] >= 5, f"regions {call.inputs[1].shape}, needs 5 numbers each")
     images = _image_numbers(call, rois[:, 0], features.shape[0])
     rows, columns = param.pooled_height, param.pooled_width
@@ -239,24 +250,30 @@ def roi_pooling(call: Call[RoiPoolingParam]) -> list[Output]:
     for out, (x1, y1, x2, y2), image in zip(result, corners, images, strict=True):
         spans_y = _bins(int(y1), max(int(y2 - y1) + 1, 1), rows, features.shape[2])
         spans_x = _bins(int(x1), max(int(x2 - x1) + 1, 1), columns, features.shape[3])
-        for p, (top, bottom) in enumerate(spans_y):
-            for q, (left, right) in enumerate(spans_x):
-                window = features[image][:, top:bottom, left:right]
-                lowest = np.finfo(np.float32).min
-                if window.size:
-                    out[:, p, q] = np.fmax.reduce(window, axis=(1, 2), initial=lowest)
-                else:
-                    out[:, p, q] = lowest
+        _maxima(features[image], spans_y, spans_x, out)
     return [result]
 
 
-def _bins(start: int, size: int, bins: int, limit: int) -> list[tuple[int, int]]:
-    """First and end pixel of each bin, clipped to the image."""
+def _bins(start: int, size: int, bins: int, limit: int) -> np.ndarray:
+    """First and end pixel of each bin (bins, 2), clipped to the image."""
     step = f32(size) / f32(bins)
     at = np.arange(bins + 1).astype(np.float32) * step
     first = np.clip(np.floor(at[:-1]).astype(np.int64) + start, 0, limit)
     end = np.clip(np.ceil(at[1:]).astype(np.int64) + start, 0, limit)
-    return list(zip(first.tolist(), end.tolist(), strict=True))
+    return np.stack([first, end], -1)
+
+
+@kernel
+def _maxima(feature: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    for c in range(out.shape[0]):
+        for p in range(out.shape[1]):
+            for q in range(out.shape[2]):
+                best = LOWEST
+                for y in range(rows[p, 0], rows[p, 1]):
+                    for x in range(columns[q, 0], columns[q, 1]):
+                        if feature[c, y, x] > best:
+                            best = feature[c, y, x]
+                out[c, p, q] = best
 
 
 @layer(
@@ -283,8 +300,10 @@ def deform_psroi_pooling(call: Call[DeformPsroiPoolingParam]) -> list[Output]:
         param.output_dim * group * group <= features.shape[1],
         f"{param.output_dim} outputs of {group} x {group} groups from {features.shape[1]} channels",
     )
-    offsets = np.zeros((len(rois), 2, part, part), np.float32)
-    if not param.no_trans:
+    if param.no_trans:
+        part = 1
+        offsets = np.zeros((len(rois), 2, 1, 1), np.float32)
+    else:
         call.require(len(call.inputs) == 3, "offsets are missing")
         call.rank(2, 4)
         offsets = call.inputs[2]
@@ -298,6 +317,7 @@ def deform_psroi_pooling(call: Call[DeformPsroiPoolingParam]) -> list[Output]:
     )
     result = np.zeros(call.room(0, (len(rois), param.output_dim, size, size)), np.float32)
     call.require(np.isfinite(rois).all(), "a region's coordinate is not finite")
+    call.work(result.size * param.sample_per_part**2, f"{param.sample_per_part} samples a part")
     for out, roi, image, offset in zip(result, rois, images, offsets, strict=False):
         _psroi(
             features[image],
@@ -314,10 +334,19 @@ def deform_psroi_pooling(call: Call[DeformPsroiPoolingParam]) -> list[Output]:
     return [call.declared(0, result)]
 
 
-@njit(cache=True)
+@kernel
 def _psroi(
-    feature, roi, offset, scale, deviation, samples, group, part, per_class, out
-):  # pragma: no cover - compiled
+    feature: np.ndarray,
+    roi: np.ndarray,
+    offset: np.ndarray,
+    scale: np.float32,
+    deviation: np.float32,
+    samples: int,
+    group: int,
+    part: int,
+    per_class: int,
+    out: np.ndarray,
+) -> None:
     zero, one = np.float32(0), np.float32(1)
     size = out.shape[1]
     height, width = feature.shape[1], feature.shape[2]

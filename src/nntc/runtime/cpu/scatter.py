@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nntc.bmodel.cpu_ops import (
@@ -110,9 +112,9 @@ def index_put(call: Call[IndexPutParam]) -> list[Output]:
     call.require(x.ndim >= 1, "x has no dimensions")
     call.in_range(index, x.shape[0], "index")
     result = x.copy()
-    rows = result.reshape(x.shape[0], -1)
+    rows = result.reshape(x.shape[0], math.prod(x.shape[1:]))
     call.require(values.size >= len(index) * rows.shape[1], "fewer values than indexed elements")
-    new = values[: len(index) * rows.shape[1]].reshape(len(index), -1)
+    new = values[: len(index) * rows.shape[1]].reshape(len(index), rows.shape[1])
     if call.param.accumulate:
         np.add.at(rows, index, new)
     else:

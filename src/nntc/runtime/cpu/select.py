@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nntc.bmodel.cpu_ops import (
@@ -12,7 +14,7 @@ from nntc.bmodel.cpu_ops import (
     WhereParam,
     WhereSqueezeGatherParam,
 )
-from nntc.runtime.cpu.registry import Call, Output, Padded, layer
+from nntc.runtime.cpu.registry import WORD_LIMIT, Call, Output, Padded, layer
 
 
 @layer(
@@ -54,9 +56,10 @@ def masked_select(call: Call[MaskedSelectParam]) -> list[Output]:
     shape = [max(p, q) for p, q in zip(a.shape, m.shape, strict=True)]
     if 0 in a.shape + m.shape:
         return [np.zeros(0, np.float32)]
-    call.room(0, shape)
+    call.require(math.prod(shape) <= WORD_LIMIT, f"{x.shape} and {mask.shape} broadcast to {shape}")
     chosen = m[np.ix_(*(np.arange(n) % s for n, s in zip(shape, m.shape, strict=True)))] != 0
     spread = a[np.ix_(*(np.arange(n) % s for n, s in zip(shape, a.shape, strict=True)))]
+    call.room(0, (int(chosen.sum()),))
     return [spread[chosen]]
 
 
@@ -122,7 +125,11 @@ def repeat_interleave(call: Call[RepeatInterleaveParam]) -> list[Output]:
     if declared is None or declared == result.shape:
         return [result]
     call.require(
-        len(declared) == x.ndim and total <= declared[dim],
+        len(declared) == x.ndim
+        and all(
+            a == b or i == dim for i, (a, b) in enumerate(zip(declared, result.shape, strict=True))
+        )
+        and total <= declared[dim],
         f"{result.shape} does not fit the declared output {declared}",
     )
     whole = np.zeros(declared, x.dtype)

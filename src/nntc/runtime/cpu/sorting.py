@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import (
     ArgSortParam,
@@ -14,6 +15,7 @@ from nntc.bmodel.cpu_ops import (
     TopKParam,
     TopKReturn,
 )
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.ordering import partial_sort_order, sort_order
 from nntc.runtime.cpu.registry import Call, Output, layer
 
@@ -49,33 +51,35 @@ def _topk(call: Call[TopKParam], descending: bool) -> list[Output]:
         call.require(call.inputs[1].size, "input 1 (k) is empty")
         k = int(call.ints(1).flat[0])
     call.require(0 <= k <= x.shape[axis], f"k = {k} of an axis of {x.shape[axis]} elements")
-    lanes = np.ascontiguousarray(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis])
-    values, indices = _topk_lanes(lanes, k, param.sorted, descending)
     lead = x.shape[:axis] + x.shape[axis + 1 :]
+    lanes = np.ascontiguousarray(np.moveaxis(x, axis, -1)).reshape(math.prod(lead), x.shape[axis])
+    values, indices = _topk_lanes(lanes, k, param.sorted, descending)
     outputs = [np.moveaxis(v.reshape((*lead, k)), -1, axis) for v in (values, indices)]
     if call.output_count(2) == 1:
         return [outputs[0] if param.values_used_only else outputs[1]]
     return list(outputs)
 
 
-@njit(cache=True)
-def _before(x, a, b, descending):  # pragma: no cover - compiled
+@kernel
+def _before(x: np.ndarray, a: int, b: int, descending: bool) -> bool:
     """Whether element a comes before b: by value, equal values by position."""
     if x[a] == x[b]:
         return a < b
     return x[a] > x[b] if descending else x[a] < x[b]
 
 
-@njit(cache=True)
-def _rise(heap, hole, value, x, descending):  # pragma: no cover - compiled
+@kernel
+def _rise(heap: np.ndarray, hole: int, value: int, x: np.ndarray, descending: bool) -> None:
     while hole > 0 and _before(x, heap[(hole - 1) // 2], value, descending):
         heap[hole] = heap[(hole - 1) // 2]
         hole = (hole - 1) // 2
     heap[hole] = value
 
 
-@njit(cache=True)
-def _sink(heap, hole, length, value, x, descending):  # pragma: no cover - compiled
+@kernel
+def _sink(
+    heap: np.ndarray, hole: int, length: int, value: int, x: np.ndarray, descending: bool
+) -> None:
     top = hole
     while 2 * hole + 2 < length:
         child = 2 * hole + 2
@@ -92,8 +96,10 @@ def _sink(heap, hole, length, value, x, descending):  # pragma: no cover - compi
     heap[hole] = value
 
 
-@njit(cache=True)
-def _topk_lanes(lanes, k, ordered, descending):  # pragma: no cover - compiled
+@kernel
+def _topk_lanes(
+    lanes: np.ndarray, k: int, ordered: bool, descending: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Keep a heap of k elements whose top is the one to lose.
 
     An element enters if the top is smaller than it. The maker's layer asks the same question when
@@ -157,9 +163,10 @@ def _sort_lanes(x: np.ndarray, axis: int, stable: bool, descending: bool) -> np.
     if stable:
         return np.argsort(-x if descending else x, axis=axis, kind="stable")
     lanes = np.ascontiguousarray(np.moveaxis(x, axis, -1))
-    flat = lanes.reshape(-1, lanes.shape[-1])
-    order = np.array([sort_order(lane, descending) for lane in flat], np.int64)
-    return np.moveaxis(order.reshape(lanes.shape), -1, axis)
+    order = np.zeros(lanes.shape, np.int64)
+    for place in np.ndindex(lanes.shape[:-1]):
+        order[place] = sort_order(lanes[place], descending)
+    return np.moveaxis(order, -1, axis)
 
 
 @layer(
@@ -181,16 +188,13 @@ def topk_mx(call: Call[TopKMxParam]) -> list[Output]:
     n = lanes.shape[-1]
     k = param.k if param.k > 0 else n
     call.require(1 <= k <= n, f"k = {param.k} of {n} elements")
-    order = np.array(
-        [
-            # The maker's layer sorts the whole lane when k is a large part of it.
-            sort_order(lane, not param.is_ascend)[:k]
-            if k * 8 > n
-            else partial_sort_order(lane, k, not param.is_ascend)
-            for lane in lanes.reshape(-1, n)
-        ],
-        np.int64,
-    ).reshape((*lanes.shape[:-1], k))
+    order = np.zeros((*lanes.shape[:-1], k), np.int64)
+    for place in np.ndindex(lanes.shape[:-1]):
+        # The maker's layer sorts the whole lane when k is a large part of it.
+        if k * 8 > n:
+            order[place] = sort_order(lanes[place], not param.is_ascend)[:k]
+        else:
+            order[place] = partial_sort_order(lanes[place], k, not param.is_ascend)
     if param.ret_type == TopKReturn.MASK:
         mask = np.zeros(lanes.shape, np.float32)
         np.put_along_axis(mask, order, np.float32(1), -1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from nntc.bmodel.cpu_ops import CodeType, CpuOp, SsdDetectOutParam
 from nntc.runtime.cpu import arith
 from nntc.runtime.cpu.arith import f32
+from nntc.runtime.cpu.compiled import kernel
 from nntc.runtime.cpu.ordering import sort_order
 from nntc.runtime.cpu.overlap import ssd_keep
 from nntc.runtime.cpu.registry import Call, Output, Padded, layer
@@ -184,8 +184,8 @@ def _tolerant_order(keys: np.ndarray, descending: bool) -> np.ndarray:
     return _insert_tolerantly(np.ascontiguousarray(keys if descending else -keys))
 
 
-@njit(cache=True)
-def _insert_tolerantly(keys):  # pragma: no cover - compiled
+@kernel
+def _insert_tolerantly(keys: np.ndarray) -> np.ndarray:
     order = np.zeros(len(keys), np.int64)
     for i in range(len(keys)):
         at = i

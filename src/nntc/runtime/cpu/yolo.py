@@ -35,7 +35,7 @@ def yolo(call: Call[YoloParam]) -> list[Output]:
     boxes = result[:, : param.num * block].reshape(batch, param.num, block, h, w).copy()
     boxes[:, :, :2] = arith.sigmoid_double(boxes[:, :, :2])
     boxes[:, :, 4:] = arith.sigmoid_double(boxes[:, :, 4:])
-    result[:, : param.num * block] = boxes.reshape(batch, -1, h, w)
+    result[:, : param.num * block] = boxes.reshape(batch, param.num * block, h, w)
     return [call.declared(0, result)]
 
 
