@@ -132,7 +132,7 @@ def _cast_of_cast(rw: Rewriter, node: Node, op: ops.Cast) -> Value | None:
     if x.dtype not in _HOLDS.get(operand(node, 0).dtype, ()):
         return None
     if x.dtype is op.to:
-        return x if rw.can_forward(node.output, x) else None
+        return x if rw.can_forward(node.output, x) else rw.op(ops.Reshape(x.shape), x)
     return rw.op(op, x)
 
 

@@ -18,10 +18,11 @@ class MergeLayout:
     name = "merge-layout"
 
     def apply(self, graph: Graph) -> Graph:
-        return rewrite(graph, _visit)
+        return rewrite(graph, merge)
 
 
-def _visit(rw: Rewriter, node: Node) -> Value | None:
+def merge(rw: Rewriter, node: Node) -> Value | None:
+    """What the node becomes, None if it stays."""
     op = node.op
     if isinstance(op, ops.Reshape):
         before = made_by(operand(node, 0), ops.Reshape)

@@ -30,7 +30,6 @@ class Rewriter:
         self._uses: Counter[Value] = Counter(graph.outputs)
         for node in graph.nodes:
             self._uses.update(node.operands)
-        self._node_names = {node.name for node in graph.nodes}
         self._made: set[Value] = set()
         self._node: Node | None = None
         self._output_names = [v.name for v in graph.outputs]
@@ -47,7 +46,7 @@ class Rewriter:
         old = self._node
         assert old is not None
         types = infer_types(op, inputs, old.source)
-        name = self._node_name(f"{old.name}.{op.name}")
+        name = f"{old.name}.{op.name}"
         outputs = [Value(self.graph.unique_name(name), kind) for kind in types]
         node = Node(op, inputs, outputs, name, old.source)
         self._uses.update(node.operands)
@@ -105,6 +104,9 @@ class Rewriter:
         self.graph.nodes = self._nodes
         self._outputs()
         self.graph.prune()
+        # Nodes are called like their first results, whose names are unique.
+        for node in self.graph.nodes:
+            node.name = node.output.name
 
     def _drop(self, start: int) -> None:
         for node in self._nodes[start:]:
@@ -136,17 +138,8 @@ class Rewriter:
 
     def _copy(self, value: Value, name: str) -> Value:
         result = Value(name, value.type)
-        label = self._node_name(f"{name}.copy")
-        self.graph.nodes.append(Node(ops.Reshape(value.shape), [value], [result], label, label))
+        self.graph.nodes.append(Node(ops.Reshape(value.shape), [value], [result], name, name))
         return result
-
-    def _node_name(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self._node_names:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._node_names.add(name)
-        return name
 
 
 def rewrite(graph: Graph, visit: Visitor) -> Graph:

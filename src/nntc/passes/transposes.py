@@ -16,7 +16,7 @@ import numpy as np
 
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, Value
-from nntc.passes.layout import MergeLayout
+from nntc.passes.layout import merge
 from nntc.passes.rewrite import Rewriter, made_by, operand, rewrite
 
 Perm = tuple[int, ...]
@@ -46,7 +46,7 @@ class MoveTransposes:
     matrix product with constant weights goes into the weights."""
 
     name = "move-transposes"
-    rounds: int = 8
+    rounds: int = 32
 
     def apply(self, graph: Graph) -> Graph:
         if any(isinstance(n.op, ops.Transpose) for n in graph.nodes):
@@ -61,14 +61,16 @@ class MoveTransposes:
         cost = _cost(graph)
 
         def visit(rw: Rewriter, node: Node) -> Value | None:
-            return _sink(rw, node, only_single)
+            # Pairs cancel at once, else the second one would move away from the first.
+            return merge(rw, node) or _sink(rw, node, only_single)
 
+        last = None
         for _ in range(self.rounds):
-            last = len(graph.nodes), _cost(graph)
-            rewrite(graph, visit)
-            MergeLayout().apply(graph)
-            if (len(graph.nodes), _cost(graph)) == last:
+            now = [(node.op, *map(id, node.inputs)) for node in graph.nodes]
+            if now == last:
                 break
+            last = now
+            rewrite(graph, visit)
         if _cost(graph) >= cost:
             before.restore()
 

@@ -31,7 +31,7 @@ log = logging.getLogger("nntc")
 
 FunctionKey = tuple[str, str, str]
 # What reading malformed files can raise below; anything else is a defect of this program.
-_MALFORMED = (
+MALFORMED = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -195,7 +195,7 @@ class Importer:
             self._step(node, scope)
 
     def _step(self, node: NodeProto, scope: Scope) -> None:
-        label = scope.prefix + (node.name or next(filter(None, node.output), node.op_type))
+        label = f"{scope.prefix}{node.name or next(filter(None, node.output), node.op_type)}"
         outer = self.b.label, self.b.source
         domain = schemas.plain_domain(node.domain)
         opset = scope.opsets.get(domain)
@@ -206,6 +206,9 @@ class Importer:
             self._steps += 1
             if self._steps > limits.STEPS:
                 raise _TooLongError(f"more than {limits.STEPS} nodes after unrolling loops")
+            # Protobuf gives text that is not UTF-8 as bytes.
+            if not all(isinstance(n, str) for n in (*node.input, *node.output, node.op_type)):
+                raise ModelError("a name is not valid text")
             results = self._read(node, scope, domain, opset)
         except PoisonedError:
             pass
@@ -216,7 +219,7 @@ class Importer:
         except UserError as err:
             for line in err.problems:
                 self.broken.add(f"{what}: {line}")
-        except _MALFORMED as err:
+        except MALFORMED as err:
             if self._strict:
                 raise
             log.debug("%s", what, exc_info=True)

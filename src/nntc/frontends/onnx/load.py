@@ -16,7 +16,7 @@ from nntc.frontends.onnx import readers, schemas
 from nntc.frontends.onnx.builder import Builder, log
 from nntc.frontends.onnx.call import ListValue, RefusedError
 from nntc.frontends.onnx.file import ExternalData, read_model
-from nntc.frontends.onnx.importer import Importer, PoisonedError, Scope
+from nntc.frontends.onnx.importer import MALFORMED, Importer, PoisonedError, Scope
 from nntc.frontends.onnx.inputs import Input, Shapes, check_type, declared, fix_shapes
 from nntc.frontends.onnx.order import operands, plan, producers
 from nntc.ir.graph import Graph, TensorType, Value
@@ -59,9 +59,21 @@ def load(
             shapes, input_names, output_names, constants or {}
         )
     except RefusedError as err:
-        raise UnsupportedError(f"{name}: {err}") from None
+        raise UnsupportedError(_one_line(f"{name}: {err}")) from None
     except UserError as err:
-        raise type(err)([f"{name}: {line}" for line in err.problems]) from None
+        raise type(err)([_one_line(f"{name}: {line}") for line in err.problems]) from None
+    except MALFORMED as err:
+        if strict:
+            raise
+        log.debug("%s", name, exc_info=True)
+        text = f"{name}: the file is malformed ({type(err).__name__}: {err})"
+        raise ModelError(_one_line(text)) from None
+
+
+def _one_line(text: str, limit: int = 600) -> str:
+    """Names in a damaged file may hold anything; a message is one line of bounded length."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= limit else f"{plain[:limit]} ..."
 
 
 class _Loader:
@@ -81,6 +93,9 @@ class _Loader:
                 version,
                 schemas.newest(),
             )
+        names = [self.proto.name, *(v.name for v in (*self.proto.input, *self.proto.output))]
+        if not all(isinstance(n, str) for n in names):
+            raise ModelError("the name of the graph, an input or an output is not valid text")
         # Before IR version 4 every initialiser is listed as an input, too.
         weights = {t.name for t in self.proto.initializer}
         weights |= {s.values.name for s in self.proto.sparse_initializer}
@@ -210,7 +225,9 @@ def _input(builder: Builder, name: str, dtype: DType, shape: tuple[int, ...]) ->
 
 
 def _finish(builder: Builder, values: Mapping[str, Value | None], outputs: Sequence[str]) -> None:
-    """Set the graph's outputs under their exact names, drop dead nodes, make names unique."""
+    """Set the graph's outputs under their exact names, drop dead nodes, make names unique.
+
+    A node is called like its first result."""
     graph = builder.graph
     inputs = {v.name: v for v in graph.inputs}
     taken: set[Value] = set(graph.inputs)
@@ -236,3 +253,5 @@ def _finish(builder: Builder, values: Mapping[str, Value | None], outputs: Seque
         if value not in named:
             named.add(value)
             value.name = graph.unique_name(value.name)
+    for node in graph.nodes:
+        node.name = node.output.name

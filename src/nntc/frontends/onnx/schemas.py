@@ -73,7 +73,8 @@ def find(op: str, domain: str, opset: int) -> Schema | None:
     try:
         # A version beyond the package's own gets its newest definition.
         return defs.get_schema(op, min(max(opset, 1), 1 << 20), domain)
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):
+        # A name that is not valid text is no operator's.
         return None
 
 
