@@ -13,16 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nntc.backend import moves
-from nntc.backend.group import (
-    FixedConvKernel,
-    Group,
-    Kernel,
-    PackedConvKernel,
-    PointwiseKernel,
-    PoolKernel,
-    ReduceKernel,
-)
+from nntc.backend.group import Group
 from nntc.backend.kernels import pointwise
+from nntc.backend.kernels.conv import FixedConvKernel, PackedConvKernel, PoolKernel
+from nntc.backend.kernels.kernel import Kernel, PointwiseKernel, ReduceKernel
 from nntc.backend.memory import memory_root
 from nntc.backend.ops import PackedConv
 from nntc.backend.space import Space, choose_space, image_space

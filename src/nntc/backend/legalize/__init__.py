@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nntc.backend.legalize import elementwise, host, network, norms, shapes
+from nntc.backend.legalize import elementwise, host, indexing, network, norms, shapes
 from nntc.backend.legalize.builder import Builder
 from nntc.backend.legalize.registry import TABLE
 from nntc.backend.ops import CpuCall
@@ -101,6 +101,7 @@ __all__ = [
     "elementwise",
     "examine",
     "host",
+    "indexing",
     "legalize",
     "network",
     "norms",

@@ -7,13 +7,9 @@ import math
 import numpy as np
 
 from nntc.backend.legalize.builder import Builder
-from nntc.backend.legalize.norms import reduce_axes
 from nntc.backend.legalize.registry import rewrites
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
-
-ONE_HOT_LIMIT = 1 << 22
-"""Elements of a comparison with all positions that are still cheap enough on the TPU."""
 
 
 @rewrites(ops.Reshape)
@@ -131,80 +127,12 @@ def one_hot(b: Builder, node: Node) -> Value:
     return b.add(b.mul(hit, b.sub(on, off)), off)
 
 
-def on_host(b: Builder, node: Node) -> Value:
-    """The host's form of an operator that is too much work for the TPU at this size."""
-    from nntc.backend.legalize.host import LARGE
-
-    return LARGE[type(node.op)](b, node)
-
-
 def from_end(b: Builder, indices: Value, size: int) -> Value:
     """Negative indices count from the end."""
     if indices.data is not None:
         data = np.asarray(indices.data)
         return b.constant(np.where(data < 0, data + size, data), indices.name)
     return b.add(indices, b.mul(b.compare("lt", indices, 0.0), float(size)))
-
-
-@rewrites(ops.Gather, place="TPU; CPU for large tables")
-def gather(b: Builder, node: Node) -> Value:
-    """Known indices are copies; others pick rows by a product with ones and zeros."""
-    op = node.op
-    assert isinstance(op, ops.Gather)
-    table, indices = node.operands
-    axis = op.axis % len(table.shape)
-    if indices.data is not None:
-        x = b.any(table)
-        y = take(b, x, np.asarray(indices.data).reshape(-1), axis)
-        return b.reshape(y, node.output.shape)
-    size, count = table.shape[axis], indices.type.size
-    if size * count > ONE_HOT_LIMIT:
-        return on_host(b, node)
-    x = b.f32(table)
-    rank = len(x.shape)
-    order = [axis] + [a for a in range(rank) if a != axis]
-    rows = b.transpose(x, order)
-    rest = rows.shape[1:]
-    wanted = from_end(b, b.reshape(b.f32(indices), (count, 1)), size)
-    steps = b.constant(np.arange(size, dtype=np.float32)[None], "positions")
-    ones = b.compare("eq", wanted, steps)
-    y = b.matmul(ones, b.reshape(rows, (size, math.prod(rest))))
-    # [indices..., others...] → the indices' axes go where the gathered axis was.
-    where = len(indices.shape)
-    y = b.reshape(y, (*indices.shape, *rest))
-    perm = [where + a for a in range(axis)] + list(range(where))
-    perm += [where + a for a in range(axis, len(rest))]
-    return b.reshape(b.transpose(y, perm), node.output.shape)
-
-
-@rewrites(ops.GatherElements, place="TPU; CPU for large tables")
-def gather_elements(b: Builder, node: Node) -> Value:
-    """Sum over the axis of elements times "is this the wanted position"."""
-    op = node.op
-    assert isinstance(op, ops.GatherElements)
-    table, indices = node.operands
-    rank = len(table.shape)
-    axis = op.axis % rank
-    size = table.shape[axis]
-    if indices.type.size * size > ONE_HOT_LIMIT:
-        return on_host(b, node)
-    x = b.f32(table)
-    for a in range(rank):
-        if a != axis:
-            x = b.slice(x, a, 0, indices.shape[a])
-    # [.., wanted, ..] against [.., 1, .., size] along a new last axis.
-    perm = [a for a in range(rank) if a != axis] + [axis]
-    rows = b.transpose(x, perm)
-    wanted = b.transpose(from_end(b, b.f32(indices), size), perm)
-    outer = math.prod(rows.shape[:-1])
-    count = wanted.shape[-1]
-    rows = b.reshape(rows, (outer, 1, size))
-    wanted = b.reshape(wanted, (outer, count, 1))
-    steps = b.constant(np.arange(size, dtype=np.float32), "positions")
-    hit = b.select(b.compare("eq", wanted, steps), rows, 0.0)
-    y = reduce_axes(b, "sum", hit, [2])
-    turned = [indices.shape[p] for p in perm]
-    return b.transpose(b.reshape(y, turned), list(np.argsort(perm)))
 
 
 @rewrites(ops.Resize)
