@@ -114,7 +114,7 @@ def _first_fit(buffer: Buffer, placed: list[Buffer], from_top: bool) -> int | No
         if b.born <= buffer.dies and buffer.born <= b.dies
     )
     if from_top:
-        taken = [(LANE_BYTES - stop, LANE_BYTES - start) for start, stop in reversed(taken)]
+        taken = sorted((LANE_BYTES - stop, LANE_BYTES - start) for start, stop in taken)
     cursor = 0
     for start, stop in taken:
         if start - cursor >= buffer.size:
