@@ -163,16 +163,17 @@ def _gelu(t: Tile, out: Local, x: Local) -> None:
 
 @_unary("gelu_tanh")
 def _gelu_tanh(t: Tile, out: Local, x: Local) -> None:
+    """x / (1 + exp(-2u)), which is x/2 * (1 + tanh(u)) without cancellation."""
     s, e = t.scratch(), t.scratch()
+    twice = -2.0 * math.sqrt(2 / math.pi)
     t.asm.binary("mul", s, x, x)
-    t.asm.binary("mul", s, s, 0.044715)
-    t.asm.binary("add", s, s, 1.0)
+    t.asm.binary("mul", s, s, 0.044715 * twice)
+    t.asm.binary("add", s, s, twice)
     t.asm.binary("mul", s, s, x)
-    t.asm.binary("mul", s, s, math.sqrt(2 / math.pi))
-    t.tanh(e, s)
+    t.asm.binary("min", s, s, 87.0)
+    t.exp(e, s)
     t.asm.binary("add", e, e, 1.0)
-    t.asm.binary("mul", s, x, 0.5)
-    t.asm.binary("mul", out, e, s)
+    t.divide(out, x, e)
 
 
 @_unary("hardswish")
@@ -193,6 +194,8 @@ def _swish(t: Tile, out: Local, x: Local, alpha: float) -> None:
     """x / (1 + exp(-alpha*x))."""
     s, e = t.scratch(), t.scratch()
     t.asm.binary("mul", s, x, -alpha)
+    # The chip's x / infinity is infinity: the denominator must stay finite.
+    t.asm.binary("min", s, s, 87.0)
     t.exp(e, s)
     t.asm.binary("add", e, e, 1.0)
     t.divide(out, x, e)

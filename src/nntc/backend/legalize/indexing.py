@@ -12,6 +12,7 @@ from nntc.backend.legalize.host import call
 from nntc.backend.legalize.norms import reduce_axes
 from nntc.backend.legalize.registry import rewrites
 from nntc.backend.legalize.shapes import from_end, take
+from nntc.backend.moves import row_major
 from nntc.bmodel import cpu_ops
 from nntc.bmodel.cpu_ops import CpuOp
 from nntc.core.dtype import DType
@@ -199,12 +200,30 @@ def _scatter(b: Builder, node: Node, x: Value, indices: Value, updates: Value, f
     return b.reshape(y, x.shape)
 
 
-@rewrites(ops.ScatterND, place="CPU")
+@rewrites(ops.ScatterND, place="TPU for few updates, else CPU")
 def scatter_nd(b: Builder, node: Node) -> Value:
-    """The layer TENSOR_SCATTER."""
+    """Few updates: one selection each; else the layer TENSOR_SCATTER."""
     op = node.op
     assert isinstance(op, ops.ScatterND)
     data, indices, updates = node.operands
+    rows, depth = math.prod(indices.shape[:-1]), indices.shape[-1]
+    if rows <= SCATTER_STEPS:
+        lead, rest = data.shape[:depth], math.prod(data.shape[depth:])
+        tuples = b.f32(indices)
+        sizes = b.constant(np.asarray(lead), "sizes")
+        tuples = b.add(tuples, b.mul(b.compare("lt", tuples, 0.0), sizes))
+        # The position in the flattened leading axes: one row of them is one element to replace.
+        strides = b.constant(np.asarray(row_major(lead)), "strides")
+        flat = reduce_axes(b, "sum", b.mul(tuples, strides), [len(indices.shape) - 1])
+        y = _chain(
+            b,
+            b.reshape(b.f32(data), (math.prod(lead), rest)),
+            b.reshape(flat, (rows, 1)),
+            b.reshape(b.f32(updates), (rows, rest)),
+            0,
+            op.reduction,
+        )
+        return b.reshape(y, data.shape)
     wanted = _positions(b, indices, data.shape[: indices.shape[-1]])
     return _scatter(b, node, b.f32(data), wanted, b.f32(updates), op.reduction)
 
@@ -241,12 +260,17 @@ def _scatter_chain(b: Builder, node: Node, axis: int, fn: str) -> Value:
     wanted, values = from_end(b, b.f32(indices), size), b.f32(updates)
     # Positions without an update never match.
     pads = [0] * rank + [0 if a == axis else data.shape[a] - indices.shape[a] for a in range(rank)]
-    wanted, values = b.pad(wanted, pads, -1.0), b.pad(values, pads)
+    return _chain(b, y, b.pad(wanted, pads, -1.0), b.pad(values, pads), axis, fn)
+
+
+def _chain(b: Builder, y: Value, wanted: Value, values: Value, axis: int, fn: str) -> Value:
+    """One selection per update along an axis: where its position is, the new value."""
+    size = y.shape[axis]
     steps = np.arange(size, dtype=np.float32).reshape(
-        [size if a == axis else 1 for a in range(rank)]
+        [size if a == axis else 1 for a in range(len(y.shape))]
     )
     numbers = b.constant(steps, "positions")
-    for k in range(indices.shape[axis]):
+    for k in range(wanted.shape[axis]):
         here = b.compare("eq", b.slice(wanted, axis, k, k + 1), numbers)
         value = b.slice(values, axis, k, k + 1)
         changed = value if fn == "none" else b.binary(fn, y, value)
