@@ -191,7 +191,7 @@ class Tile:
         self.asm.binary("sub", out, 1.0, out)
 
     def erf(self, out: Local, x: Local) -> None:
-        """Absolute error below 3e-7."""
+        """Absolute error about 1e-6: that of the division, magnified by the polynomial."""
         asm = self.asm
         a, t, p, e = self.scratch(), self.scratch(), self.scratch(), self.scratch()
         self.absolute(a, x)
