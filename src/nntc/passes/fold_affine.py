@@ -87,6 +87,8 @@ def _into_weights(rw: Rewriter, node: Node, linear: Node, constant: Value) -> Va
     b = np.asarray(b, np.float32)
     if not isinstance(linear.op, ops.MatMul):
         b = np.broadcast_to(b, linear.output.shape[1:2])
+    elif not b.ndim and weights.data.ndim > 1:
+        b = np.broadcast_to(b, linear.output.shape[-1:])
     if not np.isfinite(b).all():
         return None
     return rw.op(linear.op, operand(linear, 0), w, rw.const(b))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from nntc.core.errors import ModelError, UserError
 from nntc.frontends.onnx import limits
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, TensorType, Value
+from nntc.passes.fold_constants import is_cheap
 
 log = logging.getLogger("nntc")
 
@@ -28,15 +29,18 @@ class Builder:
 
     ``label`` is the node of the user's model that is being read: it names the operators made for
     it, and their ``source``.
+
+    Args:
+        reserved: the model's own names, which values made on the way must not take.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reserved: Iterable[str] = ()) -> None:
         self.graph = Graph(name)
         self.label = ""
         self.source = ""
         # Values without a name of the user's model; the first such name bound to one becomes its.
         self.unnamed: set[Value] = set()
-        self._taken: dict[str, int] = {}
+        self._taken: dict[str, int] = dict.fromkeys(reserved, 0)
         self._fold_left = limits.FOLD_TOTAL_BYTES
 
     # -- operators --------------------------------------------------------------------------
@@ -76,6 +80,8 @@ class Builder:
     ) -> list[Value] | None:
         size = sum(kind.size * kind.dtype.size for kind in types)
         if size > min(limits.FOLD_BYTES, self._fold_left):
+            return None
+        if not is_cheap(op, [v.type for v in inputs if v is not None], types):
             return None
         self._fold_left -= size
         try:

@@ -114,7 +114,7 @@ class _Loader:
         given = [n for n in (input_names or self.inputs) if n not in constants]
         specs = self._specs(given)
         fixed = fix_shapes(specs, shapes)
-        builder = Builder(self.proto.name or "network")
+        builder = Builder(self.proto.name or "network", producers(self.proto.node))
         importer = Importer(builder, ExternalData(self.folder), self.model.functions, self.strict)
         scope = Scope(self.opsets)
         importer.open(self.proto, scope)

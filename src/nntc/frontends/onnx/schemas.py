@@ -26,7 +26,6 @@ from nntc.ir.graph import Value
 Schema = OpSchema
 
 _RANDOM = "its result is random; a compiled network gives the same result for the same input"
-_DYNAMIC = "the shape of its result depends on run-time data; the chip's networks are static"
 _STRING = "it works on strings"
 _TRAINING = "it belongs to training"
 # Operators without a meaning in a static network, and why; else the reason is a general one.
@@ -49,7 +48,6 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("Adagrad", "Adam", "Gradient", "Momentum"), _TRAINING),
     "ImageDecoder": "it decodes image files; decode before the network",
 }
-DYNAMIC = _DYNAMIC
 
 
 def plain_domain(domain: str) -> str:
@@ -118,6 +116,12 @@ def defaults(schema: Schema) -> dict[str, AttributeProto]:
         for name, attr in schema.attributes.items()
         if attr.default_value.name
     }
+
+
+def is_function(schema: Schema) -> bool:
+    """Whether the operator is defined in terms of others."""
+    known: Any = schema
+    return known.has_function or known.has_context_dependent_function
 
 
 def function_body(

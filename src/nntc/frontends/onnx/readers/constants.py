@@ -78,7 +78,9 @@ def range_(c: Call) -> Value:
     limits.check_bytes((count,), dtype, limits.CONSTANT_BYTES, "the range")
     if dtype.is_float:
         return c.b.const((start + np.arange(count) * delta).astype(np.float32))
-    return c.b.const(np.array([start + i * delta for i in range(count)], dtype.numpy))
+    with np.errstate(over="ignore"):
+        steps = np.arange(count, dtype=np.int64) * np.int64(delta) + np.int64(start)
+    return c.b.const(steps.astype(dtype.numpy))
 
 
 @reads("EyeLike")

@@ -8,6 +8,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
+from nntc.frontends.onnx import limits
 from nntc.frontends.onnx.call import Call, RefusedError, reads
 from nntc.frontends.onnx.windows import Windows
 from nntc.ir import ops
@@ -179,6 +180,8 @@ def deform_conv(c: Call) -> Value:
     if channels % offset_group or offset.shape[1] != 2 * taps * offset_group:
         raise ModelError(f"offsets {list(offset.shape)} do not fit {offset_group} groups")
     places = c.b.reshape(offset, (n, offset_group, taps, 2, out_h, out_w))
+    count = taps * out_h * out_w
+    limits.check_bytes((count, 2), x.dtype, limits.CONSTANT_BYTES, "the positions")
     base = _tap_positions(windows, out_h, out_w)
     places = c.b.add(places, c.b.const(base))
     # Pixel p of size s lies at (2p + 1) / s - 1 when -1 and 1 are the outer edges.

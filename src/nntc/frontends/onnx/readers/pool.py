@@ -8,6 +8,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
+from nntc.frontends.onnx import limits
 from nntc.frontends.onnx.call import Call, RefusedError, reads
 from nntc.frontends.onnx.windows import Windows
 from nntc.ir import ops
@@ -85,6 +86,7 @@ def _winner_index(c: Call, windows: Windows, out: tuple[int, ...]) -> Value:
         first = np.arange(out[2 + axis]) * windows.strides[axis]
         taps = np.arange(windows.kernel[axis]) * windows.dilations[axis]
         rows, columns = len(index) * len(first), index.shape[1] * len(taps)
+        limits.check_bytes((rows, columns), DType.I64, limits.CONSTANT_BYTES, "the index")
         grid = (first[:, None] + taps) * inner
         index = (index[:, None, :, None] + grid[None, :, None, :]).reshape(rows, columns)
         base = (base[:, None] + (first - begins[axis])[:, None] * weight).reshape(rows, 1)

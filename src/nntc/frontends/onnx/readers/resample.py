@@ -10,6 +10,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
+from nntc.frontends.onnx import limits
 from nntc.frontends.onnx.call import Call, front_axes, reads
 from nntc.ir import ops
 from nntc.ir.graph import Value
@@ -164,6 +165,7 @@ def affine_grid(c: Call) -> Value:
         raise ModelError(f"theta {list(theta.shape)} does not fit size {list(size)}")
     if min(spatial) < 1:
         raise ModelError(f"size {list(size)} has an entry below 1")
+    limits.check_bytes((*spatial, 4), DType.F64, limits.CONSTANT_BYTES, "the grid")
     axes = []
     for count in spatial:
         if c.flag("align_corners"):

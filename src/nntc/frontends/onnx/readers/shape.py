@@ -9,6 +9,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
+from nntc.frontends.onnx import limits
 from nntc.frontends.onnx.call import Call, front_axes, front_axis, reads
 from nntc.ir import ops
 from nntc.ir.graph import Value
@@ -104,7 +105,7 @@ def split(c: Call) -> list[Value]:
         sizes = c.ints("split")
     if sizes is None:
         parts = c.i("num_outputs", count)
-        if parts < 1 or parts < count:
+        if parts != count:
             raise ModelError(f"{count} results are named, num_outputs is {parts}")
         if c.since < 18 and size % parts:
             raise ModelError(f"axis {axis} of {list(x.shape)} does not split in {parts}")
@@ -282,6 +283,7 @@ def col2im(c: Call) -> Value:
             f"blocks {list(x.shape)} do not fit image {list(image)} and block {list(block)}"
         )
     channels = x.shape[1] // taps
+    limits.check_bytes((channels, taps, taps), x.dtype, limits.CONSTANT_BYTES, "the kernel")
     weight = np.eye(taps, dtype=np.float32).reshape(taps, 1, *block)
     kernel = c.b.const(np.tile(weight, (channels, 1, *ones)))
     left = tuple(padded[i] - (counts[i] - 1) * strides[i] - extents[i] for i in range(spatial))
