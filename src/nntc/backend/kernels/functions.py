@@ -36,6 +36,24 @@ _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 polynomials of the Cephes library, Abramowitz & Stegun 7.1.26 for erf, and for the sine a least
 squares fit at Chebyshev nodes over a quarter turn each way (error 5e-9)."""
 
+TANH_SERIES = (
+    -5.70498872745e-3,
+    2.06390887954e-2,
+    -5.37397155531e-2,
+    1.33314422036e-1,
+    -3.33332819422e-1,
+)
+SINH_SERIES = (2.03721912945e-4, 8.33028376239e-3, 1.66667160211e-1)
+ASINH_SERIES = (2.0122003309e-2, -4.2699340972e-2, 7.4847586088e-2, -1.6666288134e-1)
+ATANH_SERIES = (
+    1.81740078349e-1,
+    8.24370301058e-2,
+    1.46691431730e-1,
+    1.99782164500e-1,
+    3.33337300303e-1,
+)
+"""p of :meth:`Tile.near_zero`, Cephes again."""
+
 _TWO23 = 8388608.0
 _ROUND = 12582912.0
 """1.5 * 2**23: adding it rounds |x| < 2**22 to an integer in the low mantissa bits."""
@@ -181,14 +199,32 @@ class Tile:
         self.asm.binary("add", out, out, 1.0)
         self.divide(out, 1.0, out)
 
+    def near_zero(
+        self, out: Local, x: Local, far: Local, limit: float, coefficients: Sequence[float]
+    ) -> None:
+        """``far`` where |x| > limit, else the odd series x + x**3 * p(x**2).
+
+        Formulas that subtract nearly equal numbers lose all digits around zero; the series does
+        not.
+        """
+        asm, square, p = self.asm, self.scratch(), self.scratch()
+        asm.binary("mul", square, x, x)
+        self.horner(p, square, coefficients)
+        asm.binary("mul", p, p, square)
+        asm.binary("mul", p, p, x)
+        asm.binary("add", p, p, x)
+        asm.where_greater(out, square, limit * limit, far, p)
+
     def tanh(self, out: Local, x: Local) -> None:
         t = self.scratch()
         self.asm.binary("mul", t, x, 2.0)
         self.asm.binary("min", t, t, 40.0)
-        self.exp(out, t)
-        self.asm.binary("add", out, out, 1.0)
-        self.divide(out, 2.0, out)
-        self.asm.binary("sub", out, 1.0, out)
+        far = self.scratch()
+        self.exp(far, t)
+        self.asm.binary("add", far, far, 1.0)
+        self.divide(far, 2.0, far)
+        self.asm.binary("sub", far, 1.0, far)
+        self.near_zero(out, x, far, 0.625, TANH_SERIES)
 
     def erf(self, out: Local, x: Local) -> None:
         """Absolute error about 1e-6: that of the division, magnified by the polynomial."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nntc.backend.assembler import Assembler, Scalar
-from nntc.backend.kernels.functions import Tile
+from nntc.backend.kernels.functions import ASINH_SERIES, ATANH_SERIES, SINH_SERIES, Tile
 from nntc.backend.local import Local
 from nntc.backend.ops import Bits, Compare, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.ir import ops
@@ -82,7 +82,9 @@ def _hyperbolic(t: Tile, out: Local, x: Local, op: str) -> None:
 
 @_unary("sinh")
 def _sinh(t: Tile, out: Local, x: Local) -> None:
-    _hyperbolic(t, out, x, "sub")
+    far = t.scratch()
+    _hyperbolic(t, far, x, "sub")
+    t.near_zero(out, x, far, 1.0, SINH_SERIES)
 
 
 @_unary("cosh")
@@ -101,7 +103,8 @@ def _asinh(t: Tile, out: Local, x: Local) -> None:
     t.asm.binary("add", a, a, r)
     t.log(s, a)
     t.asm.binary("max", s, s, 0.0)
-    t.copy_sign(out, s, x)
+    t.copy_sign(a, s, x)
+    t.near_zero(out, x, a, 0.5, ASINH_SERIES)
 
 
 @_unary("acosh")
@@ -121,8 +124,9 @@ def _atanh(t: Tile, out: Local, x: Local) -> None:
     t.asm.binary("add", up, x, 1.0)
     t.asm.binary("sub", down, 1.0, x)
     t.divide(up, up, down)
-    t.log(out, up)
-    t.asm.binary("mul", out, out, 0.5)
+    t.log(down, up)
+    t.asm.binary("mul", down, down, 0.5)
+    t.near_zero(out, x, down, 0.5, ATANH_SERIES)
 
 
 @_unary("softsign")
