@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED_DIR = Path(os.environ.get("NNTC_SHARED_DIR", ROOT.parent / "shared"))
+"""Measured facts and real models; may be absent."""
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of measured facts and real models beside the checkout; not part of the project."""
-    folder = Path(os.environ.get("NNTC_SHARED_DIR", ROOT.parent / "shared"))
-    if not (folder / "isa").is_dir():
-        pytest.skip(f"{folder}: measured vectors and models are not here")
-    return folder
+    if not (SHARED_DIR / "isa").is_dir():
+        pytest.skip(f"{SHARED_DIR}: measured vectors and models are not here")
+    return SHARED_DIR
 
 
 @pytest.fixture(scope="session")

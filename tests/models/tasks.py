@@ -1,0 +1,177 @@
+"""What the networks are for, as work on real photos, pages and sound with a countable result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tests.models import faces, speech, text
+from tests.models.photos import FACES
+from tests.models.runners import Runner
+from tests.models.zoo import alphabet, efficientnet_input, photos, samplenet_input
+
+
+@dataclass
+class Result:
+    """What came out of a task.
+
+    Attributes:
+        text: for people; equal for equal results.
+        exact: classes, counts, characters, regions: equal or wrong.
+        close: boxes in pixels and probabilities, compared within a twentieth of one.
+    """
+
+    text: str
+    exact: list[object] = field(default_factory=list)
+    close: list[np.ndarray] = field(default_factory=list)
+
+    def differs(self, other: Result) -> str:
+        """In what the results differ; empty if in nothing."""
+        if self.text != other.text:
+            return f"{self.text} instead of {other.text}"
+        if self.exact != other.exact:
+            pairs = zip(self.exact, other.exact, strict=False)
+            index, (mine, theirs) = next((i, p) for i, p in enumerate(pairs) if p[0] != p[1])
+            return f"item {index}: {mine} instead of {theirs}"
+        for index, (mine, theirs) in enumerate(zip(self.close, other.close, strict=True)):
+            if mine.shape != theirs.shape or not np.allclose(mine, theirs, rtol=0, atol=0.05):
+                return f"photo {index}: {mine.tolist()} instead of {theirs.tolist()}"
+        return ""
+
+
+Work = Callable[[Runner, Path, bool], Result]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        work: does it; the last argument limits it to a small sample.
+        expected: text of the whole task's result.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    work: Work
+    expected: str
+
+
+def _sample(items: Sequence, few: bool, count: int) -> list:
+    """All items, or *count* of them spread evenly."""
+    return list(items[:: max(1, len(items) // count)][:count]) if few else list(items)
+
+
+def _only(outputs: dict[str, np.ndarray]) -> np.ndarray:
+    (output,) = outputs.values()
+    return output
+
+
+def _best(outputs: dict[str, np.ndarray]) -> int:
+    return int(_only(outputs).argmax())
+
+
+def _right(classes: list[int], wanted: list[int]) -> Result:
+    right = sum(a == b for a, b in zip(classes, wanted, strict=True))
+    return Result(f"{right} of {len(wanted)} right", list(classes))
+
+
+def name_photos(run: Runner, shared: Path, few: bool) -> Result:
+    """ImageNet classes of photos."""
+    listed = _sample(photos(shared).classes(), few, 2)
+    inputs = (efficientnet_input(photos(shared).picture(name)) for name, _ in listed)
+    found = [_best(run("efficientnet_lite0", {"x.1": x})) for x in inputs]
+    return _right(found, [wanted for _, wanted in listed])
+
+
+def name_thumbnails(run: Runner, shared: Path, few: bool) -> Result:
+    """CIFAR-10 classes of photos scaled down to 32 pixels."""
+    listed = _sample(photos(shared).cifar_classes(), few, 7)
+    inputs = (samplenet_input(photos(shared).picture(name)) for name, _ in listed)
+    found = [_best(run("samplenet", {"data": x})) for x in inputs]
+    return _right(found, [wanted for _, wanted in listed])
+
+
+def _rfb(network: str, decoded: bool) -> Work:
+    def work(run: Runner, shared: Path, few: bool) -> Result:
+        """Faces on photos."""
+        boxes: list[np.ndarray] = []
+        for name in _sample(list(FACES), few, 1):
+            photo = photos(shared).picture(name)
+            found = run(network, {"input": faces.rfb_input(photo)})
+            place = found["boxes"] if decoded else faces.rfb_decode(found["boxes"])
+            boxes.append(faces.rfb_boxes(found["scores"], place, photo))
+        return _faces(boxes)
+
+    return work
+
+
+def cascade(run: Runner, shared: Path, few: bool) -> Result:
+    """Faces on photos, by three networks."""
+    listed = _sample(list(FACES), few, 1)
+    return _faces([faces.mtcnn_boxes(run, photos(shared).picture(name)) for name in listed])
+
+
+def _faces(boxes: list[np.ndarray]) -> Result:
+    counts = ", ".join(str(len(found)) for found in boxes)
+    ordered = [found[np.lexsort(np.round(found).T[:2])] for found in boxes]
+    return Result(f"{counts} faces", close=ordered)
+
+
+def find_text(run: Runner, shared: Path, few: bool) -> Result:
+    """Regions of text on pages."""
+    found: list[list[list[int]]] = []
+    for name in _sample(list(text.PAGES), few, 1):
+        page = text.page_input(photos(shared).picture(name))
+        likelihood = _only(run("ppocr_v4_det", {"x": page}))
+        found.append(text.regions(likelihood).tolist())
+    counts = ", ".join(str(len(regions)) for regions in found)
+    return Result(f"{counts} regions of text", list(found))
+
+
+def read_text(run: Runner, shared: Path, few: bool) -> Result:
+    """Lines of text, in pieces of 320 pixels."""
+    characters = alphabet(shared)
+    lines: list[str] = []
+    for name in _sample(list(text.LINES), few, 1):
+        shown = text.pieces(photos(shared).picture(name))
+        results = [_only(run("ppocr_v4_rec", {"x": piece})) for piece in shown]
+        lines.append(" ".join(text.read(result, characters) for result in results))
+    return Result(" / ".join(lines))
+
+
+def hear_speech(run: Runner, shared: Path, few: bool) -> Result:
+    """Speech or silence, with the network's state carried from one run to the next."""
+    state = speech.first_state()
+    likely: list[float] = []
+    for window in speech.windows(photos(shared).sound())[: 40 if few else None]:
+        found = run("silero_vad", speech.inputs(window, state))
+        likely.append(float(found["output"][0, 0]))
+        state = found["stateN"]
+    marked = np.array(likely) > 0.5
+    return Result(f"{marked.sum()} of {len(marked)} frames are speech", marked.tolist())
+
+
+TASKS: tuple[Task, ...] = (
+    Task("name photos", ("efficientnet_lite0",), name_photos, "440 of 500 right"),
+    Task("name thumbnails", ("samplenet",), name_thumbnails, "29 of 77 right"),
+    Task("find faces", ("rfb_320",), _rfb("rfb_320", True), "1, 1, 2, 2, 4, 5 faces"),
+    Task(
+        "find faces, simplified",
+        ("rfb_320_simplified",),
+        _rfb("rfb_320_simplified", False),
+        "1, 1, 2, 2, 4, 5 faces",
+    ),
+    Task(
+        "find faces, cascade",
+        ("mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"),
+        cascade,
+        "1, 1, 2, 2, 4, 5 faces",
+    ),
+    Task("find text", ("ppocr_v4_det",), find_text, "18, 7, 11 regions of text"),
+    Task("read text", ("ppocr_v4_rec",), read_text, " / ".join(text.LINES.values())),
+    Task("hear speech", ("silero_vad",), hear_speech, "71 of 149 frames are speech"),
+)

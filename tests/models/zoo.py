@@ -1,0 +1,130 @@
+"""The table of real trained ONNX networks: file, shapes, and a real input for each.
+
+The files are no part of the project; they lie in the folder that the fixture ``shared_dir`` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from tests.models import faces, speech, text
+from tests.models.photos import Photos, centre, planes, resize
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network.
+
+    Attributes:
+        file: below the folder of ONNX models.
+        sample: a real input; its shapes are those that the network is compiled for by default.
+        quick: small enough for the simulator's reference engine.
+    """
+
+    name: str
+    file: str
+    sample: Callable[[Photos], dict[str, np.ndarray]]
+    quick: bool = False
+
+    def path(self, shared: Path) -> Path:
+        return shared / "models" / "onnx" / self.file
+
+
+def photos(shared: Path) -> Photos:
+    return Photos(shared / "models" / "images")
+
+
+def alphabet(shared: Path) -> list[str]:
+    """What the columns of the text recogniser mean: nothing, its characters, blank."""
+    model = onnx.load(NETWORKS["ppocr_v4_rec"].path(shared), load_external_data=False)
+    listed = next(entry.value for entry in model.metadata_props if entry.key == "character")
+    return ["", *listed.splitlines(), " "]
+
+
+# -- what each network takes --------------------------------------------------------------------
+
+
+def efficientnet_input(photo: np.ndarray) -> np.ndarray:
+    """f32[1, 3, 224, 224]: the middle, red first, (x - 127) / 128."""
+    pixels = centre(photo, 224, 224)[:, :, ::-1].astype(np.float32)
+    return planes((pixels - 127) / 128)
+
+
+_CIFAR_MEAN = np.array([125.307, 122.961, 113.8575], np.float32)
+_CIFAR_SPREAD = np.array([51.5865, 50.847, 51.255], np.float32)
+
+
+def samplenet_input(photo: np.ndarray) -> np.ndarray:
+    """f32[1, 3, 32, 32]: the middle square; blue first, less the means of blue, green, red."""
+    side = min(photo.shape[:2])
+    small = resize(centre(photo, side, side), 32, 32, shrink=True).astype(np.float32)
+    return planes((small - _CIFAR_MEAN[::-1]) / _CIFAR_SPREAD[::-1])
+
+
+def _efficientnet(source: Photos) -> dict[str, np.ndarray]:
+    return {"x.1": efficientnet_input(source.picture(source.classes()[100][0]))}
+
+
+def _samplenet(source: Photos) -> dict[str, np.ndarray]:
+    return {"data": samplenet_input(source.picture(source.cifar_classes()[3][0]))}
+
+
+def _rfb(source: Photos) -> dict[str, np.ndarray]:
+    return {"input": faces.rfb_input(source.picture("face/ul_19.jpg"))}
+
+
+def _pnet(source: Photos) -> dict[str, np.ndarray]:
+    return {"input_1": faces.pyramid(source.picture("face/ul_13.jpg"))[1][1]}
+
+
+def _heads(source: Photos, size: int) -> np.ndarray:
+    """Squares of 100 pixels from a photo of two people."""
+    corners = [(x, y) for y in (20, 60, 100, 140) for x in (60, 120, 200, 300)]
+    boxes = np.array([(x, y, x + 100, y + 100) for x, y in corners], np.float32)
+    return faces.crops(source.picture("face/ul_13.jpg"), boxes, size)
+
+
+def _rnet(source: Photos) -> dict[str, np.ndarray]:
+    return {"input_2": _heads(source, 24)}
+
+
+def _onet(source: Photos) -> dict[str, np.ndarray]:
+    return {"input_3": _heads(source, 48)}
+
+
+def _text_detector(source: Photos) -> dict[str, np.ndarray]:
+    return {"x": text.page_input(source.picture("ocr/ch_en_num.jpg"))}
+
+
+def _text_recogniser(source: Photos) -> dict[str, np.ndarray]:
+    return {"x": text.pieces(source.picture("ocr/text_rec.jpg"))[0]}
+
+
+def _voice(source: Photos) -> dict[str, np.ndarray]:
+    sound = source.sound()
+    state = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 1, 128)).astype(np.float32)
+    return speech.inputs(speech.windows(sound)[60], state)
+
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        Network("efficientnet_lite0", "efficientnet_lite0/efficientnet_lite0.onnx", _efficientnet),
+        Network("rfb_320", "ultralight_rfb_320/version-RFB-320.onnx", _rfb),
+        Network("rfb_320_simplified", "ultralight_rfb_320/version-RFB-320_simplified.onnx", _rfb),
+        Network("mtcnn_pnet", "mtcnn/pnet.onnx", _pnet, quick=True),
+        Network("mtcnn_rnet", "mtcnn/rnet.onnx", _rnet, quick=True),
+        Network("mtcnn_onet", "mtcnn/onet.onnx", _onet, quick=True),
+        Network("samplenet", "samplenet/samplenet.onnx", _samplenet, quick=True),
+        Network("ppocr_v4_det", "ppocr_v4_det/ch_PP-OCRv4_det_infer.onnx", _text_detector),
+        Network("ppocr_v4_rec", "ppocr_v4_rec/ch_PP-OCRv4_rec_infer.onnx", _text_recogniser),
+        Network("silero_vad", "silero_vad/silero_vad_16k_op15.onnx", _voice, quick=True),
+    )
+}
