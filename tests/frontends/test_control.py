@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from nntc.core.errors import ModelError, UnsupportedError
 from nntc.frontends.onnx import load
 from nntc.ir import interpret
+from nntc.passes import simplify
 from tests.frontends.agree import agree, op_names
 from tests.frontends.models import controlled, graph, info, model, node
 
@@ -114,6 +115,30 @@ def test_endless_loops_are_refused() -> None:
     proto.graph.node[0].input[0] = ""
     with pytest.raises(UnsupportedError, match="more than"):
         load(proto)
+
+
+def test_weights_of_a_body_exist_once() -> None:
+    """A product with 64 kB of weights in a loop of five iterations."""
+    weights = numpy_helper.from_array(np.eye(128, dtype=np.float32), "w")
+    body = graph(
+        [
+            node("Constant", [], ["w"], value=weights),
+            node("MatMul", ["v", "w"], ["v2"]),
+            node("MatMul", ["v2", "u"], ["v3"]),
+            node("Identity", ["going"], ["going2"]),
+        ],
+        [info("i", [], TensorProto.INT64), info("going", [], TensorProto.BOOL), info("v", None)],
+        [info("going2", [], TensorProto.BOOL), info("v3", None)],
+        "body",
+    )
+    body.initializer.add().CopyFrom(numpy_helper.from_array(np.ones((128, 128), np.float32), "u"))
+    loop = node("Loop", ["trips", "", "x"], ["y"], body=body)
+    result = load(model([loop], {"x": [1, 128]}, ["y"], {"trips": np.int64(5)}))
+    arrays = [v.data for v in result.constants() if v.type.size == 128 * 128]
+    assert len(arrays) == 10
+    assert len({id(a) for a in arrays}) == 2
+    simplify(result)
+    assert len([v for v in result.constants() if v.type.size == 128 * 128]) == 2
 
 
 def test_a_loop_that_never_runs() -> None:

@@ -281,6 +281,17 @@ def test_huge_sizes_are_refused_before_anything_is_allocated() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
+def test_costly_evaluation_of_constants_is_left_to_run_time() -> None:
+    """A pool over a constant, whose kernel is far larger than the constant."""
+    size = 1 << 30
+    pool = node(
+        "AveragePool", ["w"], ["p"], kernel_shape=[size], pads=[size - 1, 0], count_include_pad=1
+    )
+    weights = {"w": rng_array(1, 1, 4)}
+    proto = model([pool, node("Add", ["x", "p"], ["y"])], {"x": [1]}, ["y"], weights)
+    assert [n.op.name for n in load(proto).nodes] == ["AveragePool", "Binary"]
+
+
 def test_messages_are_single_lines_of_bounded_length() -> None:
     name = "a\nb" * 1000
     with pytest.raises(UserError) as err:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from nntc.ir.graph import Graph, Node, Op, Value
 from nntc.passes.rewrite import Rewriter, rewrite
 
-ConstantKey = tuple[str, tuple[int, ...], bytes]
+ConstantKey = tuple[str, tuple[int, ...], bytes | int]
 
 
 @dataclass(frozen=True)
 class CommonSubexpressions:
-    """Equal constants of up to *limit* bytes become one; nodes with the same operator and the same
-    operands too."""
+    """Equal constants become one (above *limit* bytes: those that hold the same array); nodes with
+    the same operator and the same operands too."""
 
     name = "common-subexpressions"
     limit: int = 1 << 12
@@ -39,7 +39,8 @@ class CommonSubexpressions:
             node.inputs = [self._shared(v, shared) for v in node.inputs]
 
     def _shared(self, value: Value | None, shared: dict[ConstantKey, Value]) -> Value | None:
-        if value is None or value.data is None or value.data.nbytes > self.limit:
+        if value is None or value.data is None:
             return value
-        key = (str(value.dtype), value.shape, value.data.tobytes())
-        return shared.setdefault(key, value)
+        data = value.data
+        content = data.tobytes() if data.nbytes <= self.limit else id(data)
+        return shared.setdefault((str(value.dtype), value.shape, content), value)

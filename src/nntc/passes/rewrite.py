@@ -208,10 +208,5 @@ def near(value: float | None, wanted: float, tolerance: float = 1e-5) -> bool:
     return value is not None and abs(value - wanted) <= tolerance * abs(wanted)
 
 
-def float_like(number: float, x: Value) -> np.ndarray:
-    """A scalar of x's element type."""
-    return np.asarray(number, x.dtype.numpy)
-
-
 def is_f32(value: Value) -> bool:
     return value.dtype is DType.F32

@@ -44,7 +44,6 @@ class Call:
 
     Attributes:
         since: version of the operator's definition that applies (``since_version``).
-        opset: version of the operator set the node's model or function imports.
     """
 
     b: Builder
@@ -54,7 +53,6 @@ class Call:
     op: str
     domain: str
     since: int
-    opset: int
     operands: list[Binding | None]
     attrs: Mapping[str, AttributeProto]
 

@@ -6,10 +6,12 @@ such a node are unavailable; nodes that need them are passed over without a mess
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from onnx import (
     AttributeProto,
     FunctionProto,
@@ -29,6 +31,8 @@ from nntc.ir.graph import Value
 
 log = logging.getLogger("nntc")
 
+# Smaller constants are not worth comparing.
+_SHARED_BYTES = 1 << 12
 FunctionKey = tuple[str, str, str]
 # What reading malformed files can raise below; anything else is a defect of this program.
 MALFORMED = (
@@ -76,9 +80,6 @@ class Scope:
         """Whether the name has a value at this level (outer levels aside)."""
         return name in self.values or name in self.weights
 
-    def sees(self, name: str) -> bool:
-        return self.has(name) or (self.parent is not None and self.parent.sees(name))
-
     def inner(self, prefix: str) -> Scope:
         """A scope that sees everything of this one."""
         if self.depth >= limits.DEPTH:
@@ -109,6 +110,7 @@ class Importer:
             (schemas.plain_domain(f.domain), f.name, getattr(f, "overload", "")): f
             for f in functions
         }
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], np.ndarray] = {}
         self._steps = 0
         self._strict = strict
 
@@ -164,9 +166,16 @@ class Importer:
             for line in err.problems:
                 self.broken.add(line)
             raise PoisonedError from None
-        value = self.b.const(data)
+        value = self.b.const(self.shared(data, level))
         self.bind(level, name, value)
         return value
+
+    def shared(self, data: np.ndarray, scope: Scope) -> np.ndarray:
+        """The data of a constant; a loop's body makes it once, however often it is unrolled."""
+        if not scope.prefix or data.nbytes < _SHARED_BYTES:
+            return data
+        digest = hashlib.blake2b(data.tobytes(), digest_size=16).digest()
+        return self._constants.setdefault((str(data.dtype), data.shape, digest), data)
 
     def bind(self, scope: Scope, name: str, value: Binding | Unavailable | None) -> None:
         """Give *value* a name; the first name in the model's graph becomes the value's own."""
@@ -255,7 +264,7 @@ class Importer:
             if reason:
                 raise RefusedError(reason)
         operands = self._operands(node, scope)
-        call = Call(self.b, self, scope, node, node.op_type, domain, since, opset, operands, attrs)
+        call = Call(self.b, self, scope, node, node.op_type, domain, since, operands, attrs)
         if reader is not None:
             return _as_list(reader(call))
         assert schema is not None

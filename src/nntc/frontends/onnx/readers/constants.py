@@ -36,7 +36,7 @@ def constant(c: Call) -> Value:
     data = np.asarray(data)
     if data.ndim:
         check_numbers(data, name)
-    return c.b.const(data)
+    return c.b.const(c.importer.shared(data, c.scope))
 
 
 @reads("ConstantOfShape")
