@@ -89,19 +89,35 @@ class Tile:
 
     def exp(self, out: Local, x: Local) -> None:
         """e**x: 2**k * p(r) with x = k ln 2 + r. Zero below -88, infinite above 88.37."""
-        asm, power, k = self.asm, self.scratch(), self.scratch()
+        power, k = self.scratch(), self.scratch()
+        self._split_exponent(out, power, k, x, 89.0)
+        self.horner(k, out, (*_EXP, 1.0, 1.0))
+        self.asm.binary("mul", out, k, power)
+
+    def expm1(self, out: Local, x: Local) -> None:
+        """e**x - 1, relatively exact near 0; x is cut at 88 so that the result is finite."""
+        power, k = self.scratch(), self.scratch()
+        self._split_exponent(out, power, k, x, 88.0)
+        # 2**k * (p(r) - 1) + (2**k - 1)
+        self.horner(k, out, (*_EXP, 1.0))
+        self.asm.binary("mul", out, out, k)
+        self.asm.binary("mul", out, out, power)
+        self.asm.binary("sub", power, power, 1.0)
+        self.asm.binary("add", out, out, power)
+
+    def _split_exponent(self, r: Local, power: Local, k: Local, x: Local, most: float) -> None:
+        """x = k ln 2 + r with |r| <= ln 2 / 2; ``power`` = 2**k, 0 for k = -127."""
+        asm = self.asm
         asm.binary("max", k, x, -88.0)
-        asm.binary("min", out, k, 89.0)
+        asm.binary("min", r, k, most)
         # The sum's low mantissa bits hold k + 127, which shifted left is the float 2**k.
         magic = _ROUND + 127.0
-        asm.binary("mul", power, out, _LOG2E)
+        asm.binary("mul", power, r, _LOG2E)
         asm.binary("add", power, power, magic)
         asm.binary("sub", k, power, magic)
-        asm.multiply_add(out, k, -_LN2_HIGH)
-        asm.multiply_add(out, k, -_LN2_LOW)
+        asm.multiply_add(r, k, -_LN2_HIGH)
+        asm.multiply_add(r, k, -_LN2_LOW)
         asm.integer("shift", power, power, 23)
-        self.horner(k, out, (*_EXP, 1.0, 1.0))
-        asm.binary("mul", out, k, power)
 
     def log(self, out: Local, x: Local) -> None:
         """Natural logarithm; -infinity for x <= 0 and for denormals."""
@@ -216,15 +232,14 @@ class Tile:
         asm.where_greater(out, square, limit * limit, far, p)
 
     def tanh(self, out: Local, x: Local) -> None:
-        t = self.scratch()
+        """E / (E + 2) with E = exp(2x) - 1: relatively exact near 0."""
+        t, e = self.scratch(), self.scratch()
         self.asm.binary("mul", t, x, 2.0)
         self.asm.binary("min", t, t, 40.0)
-        far = self.scratch()
-        self.exp(far, t)
-        self.asm.binary("add", far, far, 1.0)
-        self.divide(far, 2.0, far)
-        self.asm.binary("sub", far, 1.0, far)
-        self.near_zero(out, x, far, 0.625, TANH_SERIES)
+        self.expm1(e, t)
+        self.asm.binary("add", t, e, 2.0)
+        self.divide(out, e, t)
+        self.asm.binary("min", out, out, 1.0)
 
     def erf(self, out: Local, x: Local) -> None:
         """Absolute error about 1e-6: that of the division, magnified by the polynomial."""
