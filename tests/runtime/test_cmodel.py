@@ -110,9 +110,7 @@ def test_the_worker_reports_a_library_that_is_none(tmp_path: Path) -> None:
     fake.write_bytes(b"not a library")
     worker = Worker(Libraries(tmp_path, fake, None, None), timeout=30)
     try:
-        with pytest.raises(
-            DeviceError, match=r"chip: OSError: .*(ELF|short)"
-        ):
+        with pytest.raises(DeviceError, match=r"chip: OSError: .*(ELF|short)"):
             worker.request("chip", cmodel=str(fake), size=1 << 20, ctx_addr=0)
         with pytest.raises(DeviceError, match="AttributeError"):
             worker.request("no_such_request")

@@ -27,6 +27,7 @@ def execute(args: argparse.Namespace) -> int:
     from nntc import api
     from nntc.cli.compile import model_arguments
     from nntc.cli.console import table
+    from nntc.core.errors import EXIT_STATUS
 
     findings = api.check(args.model, **model_arguments(args))
     if args.all:
@@ -38,9 +39,10 @@ def execute(args: argparse.Namespace) -> int:
     counts = Counter((f.node.op.name, f.place, f.reason) for f in findings)
     rows = [(op, count, place, reason) for (op, place, reason), count in sorted(counts.items())]
     table(rows, ("operator", "count", "runs on", "reason"), right="lr")
-    refused = sum(f.place == "refused" for f in findings)
+    nodes = {id(f.node) for f in findings}
+    refused = {id(f.node) for f in findings if f.place == "refused"}
     if refused:
-        print(f"\n{refused} of {len(findings)} nodes cannot be compiled")
+        print(f"\n{len(refused)} of {len(nodes)} nodes cannot be compiled")
     else:
-        print(f"\nall {len(findings)} nodes can be compiled")
-    return 2 if refused else 0
+        print(f"\nall {len(nodes)} nodes can be compiled")
+    return EXIT_STATUS if refused else 0

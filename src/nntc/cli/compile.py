@@ -90,7 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from nntc import api
     from nntc.cli import console
-    from nntc.core.errors import UserError
+    from nntc.core.errors import EXIT_STATUS, UserError
 
     if args.input and not args.cmp:
         raise UserError("--input is used only together with --cmp")
@@ -112,7 +112,7 @@ def execute(args: argparse.Namespace) -> int:
         summary(graph, result, output)
     if comparison is not None:
         print(comparison.text())
-    return 0 if comparison is None or comparison.passed else 2
+    return 0 if comparison is None or comparison.passed else EXIT_STATUS
 
 
 def _compare(

@@ -22,9 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from nntc.cli.console import table
+    from nntc.core.errors import EXIT_STATUS
     from nntc.report.doctor import examine
 
     checks = examine(args.libs)
     marks = {True: "ok", False: "FAILED", None: "-"}
     table([(marks[check.good], check.name, check.detail) for check in checks])
-    return 2 if any(check.good is False for check in checks) else 0
+    return EXIT_STATUS if any(check.good is False for check in checks) else 0

@@ -95,7 +95,7 @@ def _boxes(graph: Graph, places: dict[int, tuple[str, str]]) -> list[Box]:
         ]
         if place:
             lines.append(f"runs on: {place} {reason}")
-        box = Box(node.op.name, str(node.output.type), "\n".join(lines), place or "node")
+        box = Box(node.op.name, str(node.output.type), "\n".join(lines), place.lower() or "node")
         box.parents = _unique(made_by[v] for v in node.operands if v in made_by)
         made_by.update(dict.fromkeys(node.outputs, box))
         boxes.append(box)

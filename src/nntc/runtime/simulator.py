@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nntc.bmodel import BModel, Coeff, Stage
-from nntc.core.errors import BModelError, UserError
+from nntc.core.errors import BModelError, DeviceError, UserError
+from nntc.isa.chip import LOCAL_BYTES
 from nntc.runtime.subnets import SubnetSession
 
 if TYPE_CHECKING:
@@ -92,11 +93,17 @@ class SimulatorStage:
     def context(self) -> SimulatorContext:
         from nntc.sim import Memory
 
-        memory = Memory()
-        if self._coefficients is not None and self._stage.coeff is not None:
-            memory.map(self._stage.coeff.address, self._coefficients)
-        if self._stage.ctx_size:
-            memory.map(self._stage.ctx_addr, self._stage.ctx_size)
+        stage = self._stage
+        try:
+            memory = Memory()
+            if stage.ctx_size:
+                memory.map(stage.ctx_addr, stage.ctx_size)
+        except MemoryError:
+            raise DeviceError(
+                f"no {stage.ctx_size + LOCAL_BYTES} bytes of memory for another run of this stage"
+            ) from None
+        if stage.coeff is not None and self._coefficients is not None and self._coefficients.size:
+            memory.map(stage.coeff.address, self._coefficients)
         return SimulatorContext(self, memory)
 
     @property

@@ -18,7 +18,7 @@ import numpy as np
 
 from nntc.bmodel import BModel, Stage, SubNet, SubNetMode, Tensor
 from nntc.bmodel.model import COMPUTED
-from nntc.core.errors import BModelError, DeviceError, Problems
+from nntc.core.errors import BModelError, DeviceError, Problems, UserError
 from nntc.isa.chip import CONTEXT_BASE, WORD_BYTES
 from nntc.runtime.device import CommandDevice, Context, LoadedStage
 
@@ -180,7 +180,11 @@ class Launch:
         if subnet.mode is SubNetMode.TPU:
             for tensor in subnet.inputs:
                 self._to_device(self._tensors.get(tensor.name, tensor))
-            self.context.run(position)
+            try:
+                self.context.run(position)
+            except UserError as err:
+                where = f"{self._where} subnet {position}"
+                raise type(err)([f"{where}: {text}" for text in err.problems]) from None
             for tensor in subnet.outputs:
                 self._put_device(tensor.name)
         elif subnet.mode is SubNetMode.CPU:
