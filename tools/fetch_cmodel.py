@@ -9,7 +9,6 @@ this project and are used only to check it.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,8 +47,8 @@ def fetch(target: Path) -> None:
         ready.mkdir()
         with zipfile.ZipFile(wheel) as archive:
             for source, name in LIBRARIES.items():
-                with archive.open(f"tpu_mlir/lib/{source}") as data, (ready / name).open("wb") as out:
-                    shutil.copyfileobj(data, out)
+                data = archive.read(f"tpu_mlir/lib/{source}")
+                (ready / name).write_bytes(data)
         ready.rename(target)
 
 
