@@ -159,7 +159,9 @@ def generate_proposals(call: Call[GenerateProposalsParam]) -> list[Output]:
         and info.shape[1] >= 3,
         f"scores {scores.shape}, deltas {deltas.shape}, anchors {anchors.shape}",
     )
-    found = [_one_image(call.param, *parts, anchors) for parts in zip(scores, deltas, info)]  # noqa: B905
+    found = [
+        _one_image(call.param, scores[i], deltas[i], info[i], anchors) for i in range(len(scores))
+    ]
     rows = [np.zeros((0, 5), np.float32)]
     for image, (boxes, _) in enumerate(found):
         numbers = np.full((len(boxes), 1), image, np.float32)

@@ -241,6 +241,11 @@ def execute(
         # A layer checks what it can name; all else that a damaged model brings about ends here.
         given = ", ".join(str(a.shape) for a in words)
         raise UserError(f"{name}: {decoded} does not fit inputs {given}: {err}") from None
-    if shapes is not None and len(outputs) != len(shapes):
-        raise UserError(f"{name}: gives {len(outputs)} outputs, {len(shapes)} are declared")
+    if shapes is not None:
+        call.require(
+            len(outputs) == len(shapes),
+            f"gives {len(outputs)} outputs, {len(shapes)} are declared",
+        )
+        for index, out in enumerate(outputs):
+            call.room(index, out.shape)
     return outputs
