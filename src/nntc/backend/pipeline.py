@@ -14,8 +14,6 @@ fills banks on which the TIU does not work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nntc.backend.assembler import Assembler
 from nntc.backend.local import Buffer
 from nntc.backend.plan import Emit, Step
@@ -31,16 +29,8 @@ class LocalMemoryError(UserError):
         self.step = step
 
 
-@dataclass
-class _Schedule:
-    """Actions in order, and the tick ranges they give to buffers."""
-
-    actions: list[Emit]
-    breaks: set[int]
-
-
-def _order(steps: list[Step], late: set[int]) -> _Schedule:
-    """Build the order of actions and set every buffer's lifetime.
+def _order(steps: list[Step], late: set[int]) -> list[Emit]:
+    """The actions in order; sets every buffer's lifetime.
 
     Args:
         late: steps whose loads are not moved ahead (local memory was too full).
@@ -49,7 +39,6 @@ def _order(steps: list[Step], late: set[int]) -> _Schedule:
         for buffer in step.buffers():
             buffer.born = buffer.dies = -1
     actions: list[Emit] = []
-    breaks: set[int] = set()
     tick = 0
 
     def run_loads(index: int, early: bool) -> None:
@@ -82,8 +71,7 @@ def _order(steps: list[Step], late: set[int]) -> _Schedule:
         tick += 1
         if index + 1 < len(steps):
             run_loads(index + 1, early=False)
-        breaks.add(len(actions))
-    return _Schedule(actions, breaks)
+    return actions
 
 
 def _place(steps: list[Step]) -> int | None:
@@ -133,7 +121,7 @@ def run(steps: list[Step], assembler: Assembler) -> None:
     """
     late: set[int] = set()
     while True:
-        schedule = _order(steps, late)
+        actions = _order(steps, late)
         for step in steps:
             for buffer in step.buffers():
                 buffer.offset = -1
@@ -145,7 +133,5 @@ def run(steps: list[Step], assembler: Assembler) -> None:
         if not relief or (stuck + 1 >= len(steps) and stuck in late):
             raise LocalMemoryError(stuck, f"{steps[stuck].label}: does not fit into local memory")
         late |= relief
-    for index, emit in enumerate(schedule.actions):
-        if index in schedule.breaks:
-            assembler.stream.split_if_long()
+    for emit in actions:
         emit(assembler)

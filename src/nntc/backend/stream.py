@@ -90,6 +90,9 @@ class Stream:
         Args:
             reads, writes: byte ranges of local memory, the same in all lanes.
         """
+        if max(len(self.current.tiu), len(self.current.gdma)) >= GROUP_LIMIT:
+            # A group ends when both engines are done: nothing needs to be remembered across it.
+            self._open_group()
         engine = instruction.engine
         other = Engine.GDMA if engine is Engine.TIU else Engine.TIU
         stream = self.current.tiu if engine is Engine.TIU else self.current.gdma
@@ -107,14 +110,6 @@ class Stream:
         mine = self._seen[engine]
         mine.add(number, reads, write=False)
         mine.add(number, writes, write=True)
-
-    def split_if_long(self) -> None:
-        """Start a new command group when this one is long; call only between two steps.
-
-        A group ends when both engines are done, so nothing needs to be remembered across it.
-        """
-        if max(len(self.current.tiu), len(self.current.gdma)) >= GROUP_LIMIT:
-            self._open_group()
 
     def finish(self) -> list[Group]:
         """The groups; the last GDMA command waits for the last TIU command, as the firmware's
