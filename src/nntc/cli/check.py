@@ -28,15 +28,16 @@ def execute(args: argparse.Namespace) -> int:
     from nntc.cli.compile import model_arguments
     from nntc.cli.console import table
     from nntc.core.errors import EXIT_STATUS
+    from nntc.report.labels import label
 
     findings = api.check(args.model, **model_arguments(args))
     if args.all:
         table(
-            [(f.node.source, f.node.op.name, f.place, f.reason) for f in findings],
+            [(f.node.source, label(f.node.op), f.place, f.reason) for f in findings],
             ("node", "operator", "runs on", "reason"),
         )
         print()
-    counts = Counter((f.node.op.name, f.place, f.reason) for f in findings)
+    counts = Counter((label(f.node.op), f.place, f.reason) for f in findings)
     rows = [(op, count, place, reason) for (op, place, reason), count in sorted(counts.items())]
     table(rows, ("operator", "count", "runs on", "reason"), right="lr")
     nodes = {id(f.node) for f in findings}

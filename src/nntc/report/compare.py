@@ -23,6 +23,7 @@ from nntc.core.dtype import DType
 from nntc.core.errors import Problems
 from nntc.ir.graph import Graph
 from nntc.ir.interpret import evaluate, run
+from nntc.report.labels import label
 from nntc.runtime.engine import Engine
 from nntc.runtime.simulator import SimulatorDevice
 from nntc.runtime.tensors import describe
@@ -241,7 +242,7 @@ def _compare_operators(
             if simulated is None:
                 report.unseen += 1
                 continue
-            made_by = f"{node.op.name} {node.source}"
+            made_by = f"{label(node.op)}, {node.source}"
             report.values.append(difference(value.name, made_by, expected, simulated, tolerance))
             if simulated.shape == expected.shape:
                 arrays[value] = simulated.astype(expected.dtype)

@@ -69,13 +69,14 @@ def _package(name: str, needed: bool) -> Check:
 
 
 def _cache() -> Check:
-    """Numba keeps machine code beside the sources, or where NUMBA_CACHE_DIR says."""
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(nntc.__file__).parent)
-    if os.access(folder, os.W_OK):
-        return Check("cache", True, f"machine code is kept under {folder}")
-    return Check(
-        "cache", None, f"{folder} is not writable: set NUMBA_CACHE_DIR, or each start compiles"
-    )
+    """Where the simulator's compiled kernels are kept between runs."""
+    try:
+        from nntc.sim.fast.native import _CACHE_FOLDER as folder
+    except ImportError as err:
+        return Check("cache", False, str(err))
+    if folder:
+        return Check("cache", True, f"compiled kernels are kept in {folder}")
+    return Check("cache", None, "no folder is writable: set XDG_CACHE_HOME, or each start compiles")
 
 
 def _try(name: str, action: Callable[[], object]) -> Check:

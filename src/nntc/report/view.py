@@ -13,6 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from nntc.ir.graph import Graph, Node, Value
+from nntc.report.labels import label
 
 if TYPE_CHECKING:
     from nntc.backend import Finding
@@ -53,7 +54,7 @@ def page(graph: Graph, findings: Sequence[Finding] = ()) -> str:
     places = {id(f.node): (f.place, f.reason) for f in findings}
     boxes = _boxes(graph, places)
     _arrange(boxes)
-    counts = Counter(node.op.name for node in graph.nodes)
+    counts = Counter(label(node.op) for node in graph.nodes)
     weights = sum(v.type.size for v in graph.constants())
     summary = f"{len(graph.nodes)} nodes, {weights:,} weights; " + ", ".join(
         f"{count} {name}" for name, count in counts.most_common()
@@ -95,7 +96,7 @@ def _boxes(graph: Graph, places: dict[int, tuple[str, str]]) -> list[Box]:
         ]
         if place:
             lines.append(f"runs on: {place} {reason}")
-        box = Box(node.op.name, str(node.output.type), "\n".join(lines), place.lower() or "node")
+        box = Box(label(node.op), str(node.output.type), "\n".join(lines), place.lower() or "node")
         box.parents = _unique(made_by[v] for v in node.operands if v in made_by)
         made_by.update(dict.fromkeys(node.outputs, box))
         boxes.append(box)
@@ -163,7 +164,7 @@ def _row(number: int, node: Node, places: dict[int, tuple[str, str]]) -> str:
     place, reason = places.get(id(node), ("", ""))
     cells = (
         str(number),
-        node.op.name,
+        label(node.op),
         node.source,
         ", ".join(str(v.type) for v in node.operands if not v.is_constant),
         ", ".join(str(v.type) for v in node.outputs),
