@@ -94,7 +94,7 @@ class _Lines:
 @contextlib.contextmanager
 def _bars() -> Generator[Progress, None, None]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     with Bars(
@@ -104,13 +104,21 @@ def _bars() -> Generator[Progress, None, None]:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     ) as bars:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
+
+        def finish() -> None:
+            for task in bars.tasks:
+                if task.stop_time is None:
+                    whole = task.total or 1
+                    bars.update(task.id, total=whole, completed=whole)
+                    bars.stop_task(task.id)
 
         def update(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                for task in tasks.values():
-                    bars.stop_task(task)
+                finish()
                 tasks[stage] = bars.add_task(printable(stage), total=total or None)
             bars.update(tasks[stage], completed=done, total=total or None)
 
         yield update
+        # Not after an error: the stage that failed stays unfinished.
+        finish()

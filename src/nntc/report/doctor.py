@@ -71,11 +71,11 @@ def _package(name: str, needed: bool) -> Check:
 def _cache() -> Check:
     """Where the simulator's compiled kernels are kept between runs."""
     try:
-        from nntc.sim.fast.native import _CACHE_FOLDER as folder
+        from nntc.sim.fast.native import _CACHE_FOLDER
     except ImportError as err:
         return Check("cache", False, str(err))
-    if folder:
-        return Check("cache", True, f"compiled kernels are kept in {folder}")
+    if _CACHE_FOLDER:
+        return Check("cache", True, f"compiled kernels are kept in {_CACHE_FOLDER}")
     return Check("cache", None, "no folder is writable: set XDG_CACHE_HOME, or each start compiles")
 
 
