@@ -222,6 +222,7 @@ def test_compile_and_run_agree_with_onnx(nntc: Run, tmp_path: Path) -> None:
     result = nntc("compile", "m.onnx", "--shapes", "[1, 3, 8, 8]", "-o", "m.bmodel")
     assert result.returncode == 0, result.stderr
     assert "TIU instructions" in result.stdout
+    assert "estimated time" in result.stdout
     x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
     save_npz(tmp_path / "in.npz", {"x": x})
     assert nntc("run", "m.bmodel", "--input", "in.npz", "--output", "out.npz").returncode == 0

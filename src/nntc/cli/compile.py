@@ -131,9 +131,13 @@ def _compare(
 
 
 def summary(graph: Graph, result: CompileResult, output: str) -> None:
-    """The closing table of a compilation."""
+    """The closing table of a compilation.
+
+    The time counts every command's cycles; it knows no conflicts of memory banks and no refresh
+    of the DDR, so a board is somewhat slower.
+    """
     from nntc.cli.console import human_bytes, human_seconds, table
-    from nntc.isa.chip import CLOCK_HZ
+    from nntc.isa.cycles import replay
 
     stage = result.model.nets[0].stages[0]
     groups = [group for subnet in stage.subnets for group in subnet.groups]
@@ -147,8 +151,16 @@ def summary(graph: Graph, result: CompileResult, output: str) -> None:
         ("weights", human_bytes(len(stage.coeff.data) if stage.coeff else 0)),
         ("working memory", human_bytes(stage.ctx_size)),
     ]
-    cycles = result.statistics.get("cycles")
-    if cycles:
-        rows.append(("estimated time", human_seconds(cycles / CLOCK_HZ)))
+    if groups:
+        timing = replay([(group.tiu, group.gdma) for group in groups])
+        busy = [
+            f"{part / max(timing.total, 1):.0%}" for part in (timing.tiu_busy, timing.gdma_busy)
+        ]
+        rows.append(
+            (
+                "estimated time",
+                f"{human_seconds(timing.seconds)} on the TPU (TIU busy {busy[0]}, GDMA {busy[1]})",
+            )
+        )
     rows.append(("file", f"{output} ({human_bytes(Path(output).stat().st_size)})"))
     table(rows)
