@@ -153,14 +153,8 @@ def summary(graph: Graph, result: CompileResult, output: str) -> None:
     ]
     if groups:
         timing = replay([(group.tiu, group.gdma) for group in groups])
-        busy = [
-            f"{part / max(timing.total, 1):.0%}" for part in (timing.tiu_busy, timing.gdma_busy)
-        ]
-        rows.append(
-            (
-                "estimated time",
-                f"{human_seconds(timing.seconds)} on the TPU (TIU busy {busy[0]}, GDMA {busy[1]})",
-            )
-        )
+        tiu, gdma = (part / timing.total for part in (timing.tiu_busy, timing.gdma_busy))
+        seconds = human_seconds(timing.seconds)
+        rows.append(("estimated time", f"{seconds} (TIU busy {tiu:.0%}, GDMA {gdma:.0%})"))
     rows.append(("file", f"{output} ({human_bytes(Path(output).stat().st_size)})"))
     table(rows)
