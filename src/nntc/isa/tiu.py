@@ -64,6 +64,8 @@ _WINDOW_LIMITS = {
     "res0_h": (1, 65535),
     "res0_w": (1, 65535),
 }
+_NO_INSERT = dict.fromkeys(("opd0_x_ins0", "opd0_y_ins0"), (0, 0))
+_NO_DILATION = dict.fromkeys(("opd1_x_ins0", "opd1_y_ins0"), (0, 0))
 _RESULT_LIMITS = {k: v for k, v in _WINDOW_LIMITS.items() if k.startswith("res0")}
 
 
@@ -96,6 +98,8 @@ def _convolutions() -> list[Form]:
         **_WINDOW_LIMITS,
         **dict.fromkeys(("opd1_h", "opd1_w"), (4, 4)),
         **dict.fromkeys(("res_op_x_str", "res_op_y_str"), (1, 1)),
+        **_NO_DILATION,
+        "opt_opd1_const": (0, 0),
     }
     return [
         _tiu(
@@ -119,7 +123,7 @@ def _convolutions() -> list[Form]:
             "Convolution, int8 in 4N layout, weights 4IC, bias int16. Exact integer sum plus bias, "
             "right shift with round half up, saturation to int8 (prec 0) or int16 (prec 3).",
             int8,
-            _WINDOW_LIMITS,
+            {**_WINDOW_LIMITS, "opt_res_add": (0, 0)},
         ),
         _tiu(
             "wino.f32",
@@ -132,9 +136,9 @@ def _convolutions() -> list[Form]:
         _tiu(
             "wino.i8",
             {"tsk_typ": (0,), "opt_winograd": (1,), "opt_res0_prec": _INT8_RESULT},
-            geometry | _strides("opd0") | (_REQUANT - {"opt_opd1_sign"}),
+            geometry | _strides("opd0") | _strides("opd1") | (_REQUANT - {"opt_opd1_sign"}),
             "Convolution 3x3 stride 1 by Winograd F(2x2,3x3), int8 in and out (prec 3 acts as 0); "
-            "transformed weights are signed.",
+            "transformed weights are signed, strides as conv.i8 (code 3) or compact.",
             {**int8, **wino, "opt_opd1_sign": 1},
             wino_limits,
         ),
@@ -192,7 +196,7 @@ def _pooling() -> list[Form]:
             geometry | {"opt_opd0_sign", "opt_relu", "opt_right_shift"},
             "Maximum over a window, int8; padding counts as the type's lowest value.",
             {**int8, "tsk_opd_num": 1},
-            {**_WINDOW_LIMITS, "opt_right_shift": (0, 0)},
+            {**_WINDOW_LIMITS, **_NO_INSERT, **_NO_DILATION, "opt_right_shift": (0, 0)},
         ),
     ]
 
@@ -339,7 +343,7 @@ def _arithmetic() -> list[Form]:
             _tiu(
                 f"ar.{name}.fix",
                 {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": _INT8_RESULT},
-                reads(name) | fix_operands,
+                reads(name) | fix_operands | shifts,
                 f"Element-wise int8 (4N) and int16 (2N): {meaning}.",
                 {**fix_defaults, "opt_res_add_sign": 1} if name == "mac" else fix_defaults,
             )
