@@ -32,6 +32,15 @@ _SIN = (2.5992781947e-6, -1.9806202010e-4, 8.3330103260e-3, -1.6666656731e-1)
 _ATAN = (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1)
 _ASIN = (4.2163199048e-2, 2.4181311049e-2, 4.5470025998e-2, 7.4953002686e-2, 1.6666752422e-1)
 _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+_ERF_SMALL = (
+    7.853861353e-5,
+    -8.010193625e-4,
+    5.188327686e-3,
+    -2.685381194e-2,
+    1.128358515e-1,
+    -3.761262582e-1,
+    1.128379166,
+)
 """Polynomial coefficients, highest power first: the classical single-precision minimax
 polynomials of the Cephes library, Abramowitz & Stegun 7.1.26 for erf, and for the sine a least
 squares fit at Chebyshev nodes over a quarter turn each way (error 5e-9)."""
@@ -242,6 +251,15 @@ class Tile:
         self.asm.binary("min", out, out, 1.0)
 
     def erf(self, out: Local, x: Local) -> None:
+        """An odd polynomial below 1, where the quotient's error would show."""
+        square, small, large = self.scratch(), self.scratch(), self.scratch()
+        self.asm.binary("mul", square, x, x)
+        self.horner(small, square, _ERF_SMALL)
+        self.asm.binary("mul", small, small, x)
+        self.coarse_erf(large, x)
+        self.asm.where_greater(out, square, 1.0, large, small)
+
+    def coarse_erf(self, out: Local, x: Local) -> None:
         """Absolute error about 1e-6: that of the division, magnified by the polynomial."""
         asm = self.asm
         a, t, p, e = self.scratch(), self.scratch(), self.scratch(), self.scratch()

@@ -159,7 +159,7 @@ def _mish(t: Tile, out: Local, x: Local) -> None:
 def _gelu(t: Tile, out: Local, x: Local) -> None:
     s, e = t.scratch(), t.scratch()
     t.asm.binary("mul", s, x, math.sqrt(0.5))
-    t.erf(e, s)
+    t.coarse_erf(e, s)
     t.asm.binary("add", e, e, 1.0)
     t.asm.binary("mul", s, x, 0.5)
     t.asm.binary("mul", out, e, s)
