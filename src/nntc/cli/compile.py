@@ -151,8 +151,8 @@ def summary(graph: Graph, result: CompileResult, output: str) -> None:
         ("weights", human_bytes(len(stage.coeff.data) if stage.coeff else 0)),
         ("working memory", human_bytes(stage.ctx_size)),
     ]
-    if groups:
-        timing = replay([(group.tiu, group.gdma) for group in groups])
+    timing = replay([(group.tiu, group.gdma) for group in groups])
+    if timing.total:
         tiu, gdma = (part / timing.total for part in (timing.tiu_busy, timing.gdma_busy))
         seconds = human_seconds(timing.seconds)
         rows.append(("estimated time", f"{seconds} (TIU busy {tiu:.0%}, GDMA {gdma:.0%})"))

@@ -55,7 +55,10 @@ def human_bytes(count: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    for unit, size in (("us", 1e6), ("ms", 1e3)):
+        if seconds * size < 1000:
+            return f"{seconds * size:.3g} {unit}"
+    return f"{seconds:.2f} s"
 
 
 @contextlib.contextmanager

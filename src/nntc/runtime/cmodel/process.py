@@ -79,6 +79,10 @@ class Worker:
                     f"the C-model ended with status {status} in the middle of '{name}'"
                     f"{self._last_words()}"
                 ) from None
+            except KeyboardInterrupt:
+                # The answer to come would be taken for that of the next request.
+                self._stop(patience=0)
+                raise
         if answer.get("problems"):
             *others, last = (str(text) for text in answer["problems"])
             raise DeviceError([*others, last + self._last_words(complaints_only=True)])
