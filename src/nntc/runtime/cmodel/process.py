@@ -36,6 +36,8 @@ class Worker:
     def __init__(self, libs: Libraries, timeout: float) -> None:
         self._timeout = timeout
         self._lock = threading.Lock()
+        # The libraries leave dumps in the working folder.
+        self._folder = tempfile.TemporaryDirectory()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
         ours, theirs = socket.socketpair()
         with theirs:
@@ -46,6 +48,7 @@ class Worker:
                     *(str(descriptor), str(os.getpid())),
                 ],
                 pass_fds=[descriptor],
+                cwd=self._folder.name,
                 env=_environment(libs),
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -119,6 +122,7 @@ class Worker:
             if not self._link.closed:
                 self._stop()
             self._log.close()
+            self._folder.cleanup()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
