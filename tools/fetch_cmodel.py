@@ -56,7 +56,14 @@ def main() -> int:
     target = folder()
     missing = [name for name in LIBRARIES.values() if not (target / name).exists()]
     if missing and not target.exists():
-        fetch(target)
+        if os.environ.get("NNTC_CMODEL_LIBS"):
+            print(f"{target}: no such folder (NNTC_CMODEL_LIBS)", file=sys.stderr)
+            return 1
+        try:
+            fetch(target)
+        except (OSError, subprocess.CalledProcessError) as err:
+            print(f"the C-model's libraries could not be fetched: {err}", file=sys.stderr)
+            return 1
     elif missing and len(missing) == len(LIBRARIES):
         print(f"{target}: holds none of {', '.join(missing)}", file=sys.stderr)
         return 1

@@ -1,17 +1,17 @@
 """One BModel on every path: both simulator engines, the C-model command by command in both
-orders (once with moved memory), and the chip maker's runtime. All outputs must have the same
-bytes."""
+orders (once with moved memory), and the chip maker's runtime; and the independent drivers, where
+they are. All outputs must have the same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from nntc.bmodel import BModel
 from nntc.runtime import Engine
 from nntc.runtime.arrays import random_inputs
+from tests.conformance import judges
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -28,17 +28,19 @@ MODEL_PATHS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def outputs_on_every_path(
-    model: BModel | Path,
+    model: Path,
     libs: Path,
     inputs: Arrays | None = None,
     net: str | None = None,
-    without: tuple[str, ...] = (),
+    judge: Path | None = None,
+    without: Collection[str] = (),
     timeout: float = 600,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Path → outputs of a net.
 
     Args:
         inputs: default: random ones.
+        judge: folder of the independent drivers.
         without: paths to leave out (the reference engine is slow on large nets).
         timeout: seconds for a run on the C-model.
     """
@@ -53,6 +55,17 @@ def outputs_on_every_path(
             if inputs is None:
                 inputs = random_inputs(chosen.inputs, seed=1)
             found[path] = chosen(inputs)
+    if judge is None or not judge.is_dir():
+        return found
+    with Engine(model) as engine:
+        chosen = engine.net(net)
+        content = next(n for n in engine.model.nets if n.name == chosen.name)
+        # The drivers see whole files of one stage, and the first net.
+        if len(content.stages) == 1 and content is engine.model.nets[0]:
+            for path in judges.COMMANDS:
+                if path not in without and judges.applies(path, content.stages[0]):
+                    args = (judge, libs, model, chosen, inputs or {}, timeout)
+                    found[path] = judges.run(path, *args)
     return found
 
 
