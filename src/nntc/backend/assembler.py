@@ -101,7 +101,8 @@ class Assembler:
             fields[f"{side}_data_format"] = int(fmt)
             for d, size, stride in zip("nchw", shape, strides, strict=True):
                 fields[f"{side}_{d}size"] = size
-                fields[f"{side}_{d}stride"] = stride
+                # Command generators of the maker accept no other w stride than 1.
+                fields[f"{side}_{d}stride"] = 1 if d == "w" and size == 1 else stride
         self.stream.append(what.make(**fields), reads, writes)
 
     def load(self, target: Local, source: System) -> None:
