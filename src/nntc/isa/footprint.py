@@ -336,11 +336,18 @@ def _mask(v: Values) -> int:
     return v.get("localmem_mask_l32", 0) | v.get("localmem_mask_h32", 0) << 32
 
 
-def _tensor_side(v: Values, side: str, local: bool) -> Region:
-    """One side of a tensor transfer; strides are elements of that side's format."""
+_SIZE_OF_FORMAT = (*(f.size for f in Fmt), 4, 4, 4)
+
+
+def _tensor_side(v: Values, side: str, local: bool, converts: bool = False) -> Region:
+    """One side of a tensor transfer.
+
+    Strides are elements; their size follows from the source's format on both sides, but for a
+    conversion (measured: without one the destination's format has no influence).
+    """
     g = v.get
     address = _address(v, side)
-    size = Fmt(min(g(f"{side}_data_format", 0), 4)).size
+    size = _SIZE_OF_FORMAT[g("dst_data_format" if converts else "src_data_format", 0)]
     n, c, h, w = (g(f"{side}_{d}size", 0) for d in "nchw")
     if g("stride_enable", 0):
         ns, cs, hs, ws = (g(f"{side}_{d}stride", 0) for d in "nchw")
@@ -369,9 +376,11 @@ def _masked(region: Region, v: Values) -> Region:
     return region._replace(lanes=region.lanes & _mask(v))
 
 
-def _transfer(v: Values, source_local: bool, target_local: bool) -> Footprint:
+def _transfer(
+    v: Values, source_local: bool, target_local: bool, converts: bool = False
+) -> Footprint:
     source = _tensor_side(v, "src", source_local)
-    target = _tensor_side(v, "dst", target_local)
+    target = _tensor_side(v, "dst", target_local, converts)
     if target_local:
         target = _masked(target, v)
     reads = (source, target) if v.get("acc_write_enable", 0) else (source,)
@@ -386,7 +395,7 @@ def _fill(v: Values, local: bool) -> Footprint:
 def _matrix_move(v: Values, to_local: bool) -> Footprint:
     g = v.get
     system, local = ("src", "dst") if to_local else ("dst", "src")
-    size = Fmt(min(g("src_data_format", 0), 4)).size
+    size = _SIZE_OF_FORMAT[g("src_data_format", 0)]
     rows, columns = g(f"{system}_hsize", 0), g(f"{system}_wsize", 0)
     matrix = _system(
         _address(v, system), columns * size, ((rows, g(f"{system}_hstride", 0) * size),)
@@ -402,7 +411,7 @@ def _matrix_move(v: Values, to_local: bool) -> Footprint:
 
 
 def _linear_copy(v: Values) -> Footprint:
-    size = Fmt(min(v.get("src_data_format", 0), 4)).size * v.get("src_nstride", 0)
+    size = _SIZE_OF_FORMAT[v.get("src_data_format", 0)] * v.get("src_nstride", 0)
     return Footprint(
         (_system(_address(v, "src"), size, ()),), (_system(_address(v, "dst"), size, ()),)
     )
@@ -444,7 +453,12 @@ def _readers() -> dict[str, Reader]:
             ("s2s", False, False),
             ("l2l", True, True),
         ):
-            found[f"{kind}.{name}"] = lambda v, s=source, t=target: _transfer(v, s, t)
+            found[f"{kind}.{name}"] = partial(
+                _transfer,
+                source_local=source,
+                target_local=target,
+                converts=kind == "convert",
+            )
     for kind in ("matrix", "matrix_t"):
         for name, to_local in (("s2l", True), ("l2s", False)):
             found[f"{kind}.{name}"] = lambda v, t=to_local: _matrix_move(v, t)

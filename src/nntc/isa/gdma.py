@@ -89,8 +89,9 @@ def _forms() -> list[Form]:
                 {**plain, "special_func": (FILL,), "direction": (int(direction),)},
                 _side("dst")
                 | _MASK
-                | {"constant_value", "dst_data_format", "stride_enable", "src_start_addr_l32"},
-                "Store the low bytes of constant_value; the source address is 0.",
+                | {"constant_value", "src_data_format", "stride_enable", "src_start_addr_l32"},
+                "Store the low bytes of constant_value; the source address is 0. The element size "
+                "is that of src_data_format; generators write dst_data_format alike.",
                 limits={k: v for k, v in _SIZES.items() if k.startswith("dst")},
             )
         )

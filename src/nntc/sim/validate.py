@@ -43,7 +43,7 @@ def rule_problems(i: Instruction) -> Iterator[str]:
         return
     v = i.values
     for name, (low, high) in i.form.limits.items():
-        if not low <= v.get(name, 0) <= high:
+        if name in i.form.operands and not low <= v.get(name, 0) <= high:
             yield f"{name} = {v.get(name, 0)} is outside {low}..{high}"
     family = i.mnemonic.partition(".")[0]
     for name in _POSITIVE.get(family, ()):
@@ -53,12 +53,35 @@ def rule_problems(i: Instruction) -> Iterator[str]:
         yield from _transfer_problems(i, family)
         return
     if i.mnemonic.endswith(".fix"):
-        for role in ("res0", "opd1") if i.mnemonic != "ar.copy.fix" else ("res0",):
-            code = v.get(f"opt_{role}_prec", 0)
-            if code not in _INT_PRECISIONS:
-                yield f"opt_{role}_prec = {code}: int8 (0) or int16 (3) is needed"
+        yield from _precision_problems(i)
     if family not in ("matmul", "vector"):
         yield from _count_problems(v, "res0_", "nchw", "")
+
+
+def _precision_problems(i: Instruction) -> Iterator[str]:
+    """Precisions of fixed-point arithmetic outside which results are not defined."""
+    a, b, result = (i.values.get(f"opt_{role}_prec", 0) for role in ("opd0", "opd1", "res0"))
+    operation = i.mnemonic.split(".")[1]
+    b = a if operation == "copy" else b
+    for role, code in (("opd1", b), ("res0", result)):
+        if code not in _INT_PRECISIONS:
+            yield f"opt_{role}_prec = {code}: int8 (0) or int16 (3) is needed"
+            return
+    rule = ""
+    if operation in ("add", "sub"):
+        pass
+    elif operation in ("mul", "mac"):
+        if a or b:
+            rule = "operands must be int8"
+        elif operation == "mac" and not result:
+            rule = "the result must be int16"
+    elif operation == "shift":
+        if not (a and b and result):
+            rule = "all must be int16"
+    elif not a == b == result:
+        rule = "all must be equal"
+    if rule:
+        yield f"precisions {a}, {b} → {result}: {rule}"
 
 
 def _count_problems(v: dict[str, int], prefix: str, axes: str, suffix: str) -> Iterator[str]:

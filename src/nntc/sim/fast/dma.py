@@ -373,7 +373,7 @@ def _convert(
 
 
 def plan_fill(local: bool, i: Instruction, context: Context) -> Step:
-    size = Fmt(i.dst_data_format).size
+    size = Fmt(i.src_data_format).size
     shape, strides = _geometry(i, "dst", local, size)
     target = _place(context, _address(i, "dst"), local)
     typed = _typed(target, size) if target is not None else None

@@ -137,7 +137,8 @@ def transfer(kind: str, direction: Direction, i: Instruction, memory: Access) ->
 
 
 def fill(local: bool, i: Instruction, memory: Access) -> None:
-    size = Fmt(i.dst_data_format).size
+    # The destination's format has no influence.
+    size = Fmt(i.src_data_format).size
     at = _side(i, "dst", local, size)
     pattern = i.constant_value & ((1 << 8 * size) - 1)
     _store(i, memory, at, local, np.full(at.shape, pattern, integer(size, False)))
