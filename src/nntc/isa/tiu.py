@@ -20,6 +20,7 @@ _F32 = {f"opt_{role}_prec": int(Prec.FP32) for role in _ROLES} | {
 _I32 = {**_F32, **{f"opt_{role}_prec": int(Prec.INT32) for role in _ROLES}}
 _INT8_RESULT = (int(Prec.INT8), int(Prec.INT16))
 _NOT_INT_RESULT = (2, 1, 4, 5, 6, 7)
+_WORD_RESULT = (4, 1, 2, 5, 6, 7)
 _HEAD = {
     "cmd_en": 1,
     "cmd_id_en": 1,
@@ -312,7 +313,12 @@ def _arithmetic() -> list[Form]:
         forms.append(
             _tiu(
                 f"ar.{name}.f32",
-                {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": precs},
+                {
+                    "tsk_typ": (3,),
+                    "tsk_eu_typ": (EU[name],),
+                    "opt_res0_prec": _NOT_INT_RESULT,
+                    "opt_opd0_prec": precs,
+                },
                 reads(name) | shifts,
                 f"Element-wise fp32: {meaning}.",
                 {**_F32, "tsk_opd_num": 1 if copy else 2, "opt_shift_typ": 0},
@@ -322,7 +328,12 @@ def _arithmetic() -> list[Form]:
         forms.append(
             _tiu(
                 f"ar.{name}.i32",
-                {"tsk_typ": (3,), "tsk_eu_typ": (EU[name],), "opt_opd0_prec": (int(Prec.INT32),)},
+                {
+                    "tsk_typ": (3,),
+                    "tsk_eu_typ": (EU[name],),
+                    "opt_res0_prec": _WORD_RESULT,
+                    "opt_opd0_prec": (int(Prec.INT32),),
+                },
                 reads(name) | shifts | {"opt_shift_typ"},
                 f"Element-wise int32: {meaning}.",
                 {**_I32, "tsk_opd_num": 1 if name == "copy" else 2},
