@@ -97,6 +97,9 @@ class Interface:
             self._names[value] = wanted.name
         self._taken = {v.name for _, v in pairs}
         self._shapes = {value: wanted.shape for value, wanted in pairs}
+        # Unsigned words have the bits of signed ones; users see the type of their model.
+        unsigned = (DType.U32, DType.U64)
+        self._unsigned = {value for value, wanted in pairs if wanted.dtype in unsigned}
         self._on_host: set[Value] = set()
 
     def crosses(self, value: Value) -> None:
@@ -118,7 +121,7 @@ class Interface:
         both = MemType.TPU | MemType.CPU
         return Tensor(
             name=self.name(value),
-            dtype=_TYPES[value.dtype],
+            dtype=BDataType.UINT32 if value in self._unsigned else _TYPES[value.dtype],
             shape=self._shapes.get(value, value.shape) or (1,),
             store_mode=StoreMode.N1,
             device_addr=self.placement.of(value).address,

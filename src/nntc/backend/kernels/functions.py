@@ -64,6 +64,9 @@ ATANH_SERIES = (
 """p of :meth:`Tile.near_zero`, Cephes again."""
 
 _TWO23 = 8388608.0
+_SMALLEST = 2.0**-126
+"""The smallest normal number: what is nearer to zero counts as zero."""
+
 _ROUND = 12582912.0
 """1.5 * 2**23: adding it rounds |x| < 2**22 to an integer in the low mantissa bits."""
 
@@ -129,7 +132,7 @@ class Tile:
         asm.integer("shift", power, power, 23)
 
     def log(self, out: Local, x: Local) -> None:
-        """Natural logarithm; -infinity for x <= 0 and for denormals."""
+        """Natural logarithm; -infinity for zero and denormals, NaN for negative numbers."""
         asm = self.asm
         e, m, p, square = self.scratch(), self.scratch(), self.scratch(), self.scratch()
         asm.integer("shift", e, x, -23)
@@ -152,15 +155,18 @@ class Tile:
         asm.multiply_add(p, square, -0.5)
         asm.binary("add", m, m, p)
         asm.multiply_add(m, e, _LN2_HIGH)
-        asm.where_greater(out, x, 0.0, m, -math.inf)
+        asm.where_greater(p, x, -_SMALLEST, -math.inf, math.nan)
+        asm.where_greater(out, x, 0.0, m, p)
 
     def divide(self, out: Local, a: Local | Scalar, b: Local | Scalar) -> None:
         self.asm.binary("div", out, a, b)
 
     def sqrt(self, out: Local, x: Local) -> None:
+        """Square root; NaN for negative numbers."""
         root = self.scratch()
         self.asm.rsqrt(root, x)
-        self.asm.binary("mul", out, x, root)
+        self.asm.binary("mul", root, x, root)
+        self.asm.where_greater(out, x, -_SMALLEST, root, math.nan)
 
     def absolute(self, out: Local, x: Local) -> None:
         self.asm.integer("and", out, x, _SIGN - 1)
@@ -423,9 +429,11 @@ class Tile:
         asm.binary("mul", half, half, -2.0)
         asm.binary("add", half, half, 1.0)
         asm.binary("mul", odd, odd, half)
+        # A negative x has no power with an exponent that is not whole.
+        self.floor(t, exponent)
+        asm.select_greater(half, exponent, t, 1.0)
+        asm.binary("mul", half, half, sign)
+        asm.where_greater(t, half, 0.5, math.nan, odd)
         # x**0 = 1 for every x.
-        self.equal(t, exponent, 0.0)
-        one = self.scratch()
-        asm.binary("mul", one, t, 0.0)
-        asm.binary("add", one, one, 1.0)
-        asm.where_greater(out, t, 0.5, one, odd)
+        self.equal(half, exponent, 0.0)
+        asm.where_greater(out, half, 0.5, 1.0, t)

@@ -85,7 +85,11 @@ def _modulo(b: Builder, x: Value, y: Value, like_dividend: bool) -> Value:
         # Dividing by infinity leaves the dividend.
         return b.select(b.compare("gt", d, float(np.finfo(np.float32).max)), x, rest)
     wrong = b.compare("lt", b.mul(rest, b.unary("sign", y)), 0.0)
-    return b.add(rest, b.mul(wrong, y))
+    finite = b.add(rest, b.mul(wrong, y))
+    # Dividing by infinity leaves the dividend, or gives the divisor where the signs differ.
+    infinite = b.compare("gt", d, float(np.finfo(np.float32).max))
+    differ = b.compare("lt", b.mul(b.unary("sign", x), b.unary("sign", y)), 0.0)
+    return b.select(infinite, b.select(differ, y, x), finite)
 
 
 @rewrites(ops.Binary)
