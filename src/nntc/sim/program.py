@@ -84,7 +84,7 @@ class Program:
         """All commands in an order that their dependencies allow.
 
         Args:
-            first: the engine that runs until it must wait; then the other one does.
+            first: the engine that runs as far ahead as it can.
         """
         if first not in ORDERS:
             raise InstructionError(f"order {first!r} is unknown; there are {', '.join(ORDERS)}")
@@ -135,20 +135,28 @@ def _decode(group: int, engine: Engine, data: bytes, problems: list[str]) -> tup
 
 
 def _schedule(group: Group, first: str) -> Iterator[Command]:
-    """Commands in an order that the wait numbers allow; stops at a deadlock."""
+    """Commands in an order that the wait numbers allow; stops at a deadlock.
+
+    The other engine runs one command at a time, and only while the first one must wait.
+    """
     streams = (group.gdma, group.tiu) if first == "gdma" else (group.tiu, group.gdma)
     done = [0, 0]
-    moved = True
-    while moved:
-        moved = False
-        for mine, stream in enumerate(streams):
-            while done[mine] < len(stream):
-                command = stream[done[mine]]
-                if command.instruction.waits_for > done[1 - mine]:
-                    break
-                yield command
-                done[mine] += 1
-                moved = True
+
+    def ready(mine: int) -> Command | None:
+        if done[mine] == len(streams[mine]):
+            return None
+        command = streams[mine][done[mine]]
+        return command if command.instruction.waits_for <= done[1 - mine] else None
+
+    while True:
+        mine = 0
+        command = ready(0)
+        if command is None:
+            mine, command = 1, ready(1)
+        if command is None:
+            return
+        yield command
+        done[mine] += 1
 
 
 def _stuck(index: int, group: Group) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nntc.isa.chip import L2_BYTES, LANE_BYTES, Direction, Engine
+from nntc.isa.chip import L2_BYTES, LANE_BYTES, LOCAL_BASE, Direction, Engine
 from nntc.isa.footprint import Footprint
 from nntc.isa.forms import Instruction
 from nntc.isa.regions import Region
@@ -137,7 +137,11 @@ def static_problems(found: Footprint) -> Iterator[str]:
     """Accesses that leave a lane or L2."""
     for verb, region in _all(found):
         if region.space == "local" and not 0 <= region.start <= region.stop <= LANE_BYTES:
-            yield f"{verb} {region}: a lane holds {LANE_BYTES:#x} bytes"
+            if region.pattern is None and region.lanes == 1:
+                address = LOCAL_BASE + region.start
+                yield f"{verb} address {address:#x}: it lies in no lane of local memory"
+            else:
+                yield f"{verb} {region}: a lane holds {LANE_BYTES:#x} bytes"
         elif region.space == "l2" and not 0 <= region.start <= region.stop <= L2_BYTES:
             yield f"{verb} {region}: L2 holds {L2_BYTES:#x} bytes"
 

@@ -67,17 +67,17 @@ def _load(memory: Access, at: np.ndarray, local: bool, size: int) -> np.ndarray:
 
 def _store(i: Instruction, memory: Access, at: np.ndarray, local: bool, raw: np.ndarray) -> None:
     """Store raw elements, with the lane mask and the fp32 accumulation."""
+    mask = i.localmem_mask_l32 | i.localmem_mask_h32 << 32
+    if local and mask != _ALL_LANES:
+        written = np.array([mask >> lane & 1 for lane in range(LANES)], np.bool_)[at // LANE_BYTES]
+        at, raw = at[written], raw[written]
     if i.acc_write_enable:
         before = fp32.value(_load(memory, at, local, raw.itemsize))
         raw = fp32.bits(fp32.add(before, fp32.value(raw)))
-    if not local:
+    if local:
+        memory.store(at, raw)
+    else:
         memory.store_system(at, raw)
-        return
-    mask = i.localmem_mask_l32 | i.localmem_mask_h32 << 32
-    if mask != _ALL_LANES:
-        written = np.array([mask >> lane & 1 for lane in range(LANES)], np.bool_)[at // LANE_BYTES]
-        at, raw = at[written], raw[written]
-    memory.store(at, raw)
 
 
 def fp16_to_fp32(raw: np.ndarray) -> np.ndarray:
