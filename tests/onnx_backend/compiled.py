@@ -13,18 +13,11 @@ STATUSES = ("TPU", "CPU", "refused", "disputed", "failed", "excluded")
 """Right, all on the TPU; right, in part by CPU layers of the runtime; see :mod:`.cases`."""
 
 KNOWN_FAILURES: dict[str, str] = {
-    "test_bitcast_uint32_to_int32": "uint32 inputs are int32 on the device",
     **dict.fromkeys(
         ("test_dynamicquantizelinear", "test_dynamicquantizelinear_expanded"),
         "one element lies at a rounding boundary, which an approximate reciprocal misses",
     ),
     "test_gru_bidirectional": "a gate near 1 is up to 4 units in the last place low",
-    **dict.fromkeys(
-        [f"test_mod_float_edge_cases_fmod_0_float{bits}" for bits in (16, 32, 64)],
-        "remainders of a division by infinity are NaN",
-    ),
-    "test_operator_pow": "powers of negative numbers are those of their absolute value, not NaN",
-    "test_operator_sqrt": "the root of a negative number may be -inf instead of NaN",
 }
 """Case → why its result is not the expected one."""
 
