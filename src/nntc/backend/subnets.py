@@ -24,7 +24,11 @@ from nntc.bmodel import (
     Tensor,
 )
 from nntc.core.dtype import DType
+from nntc.core.errors import UnsupportedError
 from nntc.ir.graph import Graph, Node, Value
+
+MESSAGE_BYTES = 4088
+"""Largest message with which the runtime starts a part: 1022 words."""
 
 _TYPES = {
     DType.F32: BDataType.FLOAT32,
@@ -182,5 +186,19 @@ def subnets(parts: list[Part], interface: Interface) -> list[SubNet]:
             op = part.cpu.op
             assert isinstance(op, CpuCall)
             subnet.cpu = CpuLayer(op.op_type, op.param)
+        else:
+            _check_message(subnet)
         result.append(subnet)
     return result
+
+
+def _check_message(subnet: SubNet) -> None:
+    """Refuse what the runtime's launch message cannot hold: on the chip it would never end."""
+    counts = len(subnet.inputs), len(subnet.outputs), len(subnet.groups)
+    size = 28 + 40 * counts[0] + 28 * counts[1] + 8 * counts[2]
+    if size > MESSAGE_BYTES:
+        raise UnsupportedError(
+            f"a part of the network has {counts[0]} inputs, {counts[1]} outputs and {counts[2]} "
+            f"command groups: the runtime's launch message would have {size} bytes, it holds "
+            f"{MESSAGE_BYTES}"
+        )
