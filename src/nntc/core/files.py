@@ -19,6 +19,8 @@ def _reason(err: OSError) -> str:
 def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """Give a temporary path beside *path*; on success it is renamed to *path*, else removed.
 
+    A link stays a link: its target is replaced. Devices and pipes are written to.
+
     Raises:
         UserError: the folder is missing, not writable or full.
     """
@@ -26,18 +28,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     try:
         if final.is_dir():
             raise UserError(f"{final}: is a folder, a file name is needed")
-        handle, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
+        target = Path(os.path.realpath(final))
+        special = target.exists() and not target.is_file()
+        folder = None if special else target.parent
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
     except OSError as err:
         raise UserError(f"{final}: cannot be written: {_reason(err)}") from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
+        if special:
+            target.write_bytes(temporary.read_bytes())
+            return
         # mkstemp makes the file private; a result should have the user's usual permissions.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, final)
+        os.replace(temporary, target)
     except OSError as err:
         raise UserError(f"{final}: cannot be written: {_reason(err)}") from None
     finally:
