@@ -19,7 +19,7 @@ from nntc.isa.forms import Instruction
 from nntc.isa.layout import Shape4, Strides, aligned_strides, ceil_div, compact_strides
 from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, lane_runs, sequence, split
-from nntc.sim.fast.native import bare, keep, kernel
+from nntc.sim.fast.native import bare, keep, kernel, set_all
 from nntc.sim.fast.planes import Planes, planes_of, spread_f32, spread_i8, write_span
 from nntc.sim.fast.tile import COLUMNS, ROWS, tile1, tile4
 
@@ -55,7 +55,8 @@ def conv_f32(
     span = min(superblock, tile_last - tile_first) * COLUMNS
     owner = np.empty(ROWS * span, np.float32)
     words, room = bare(words), bare(owner)
-    bias = np.full(ROWS, _F(-0.0), np.float32)
+    bias = np.empty(ROWS, np.float32)
+    set_all(bias, _F(-0.0))
     a0, b0 = weights.ctypes.data, planes.ctypes.data
     a_table, b_table = a_offset.ctypes.data, b_offset.ctypes.data
     for n in range(images):
@@ -106,8 +107,10 @@ def conv_i8(
 
     *target* is local memory as i8 or i16; out_* count its elements, units of four images.
     """
-    starts, no_bias = np.zeros(1, np.float32), np.zeros(ROWS, np.float32)
-    count = np.zeros(1, np.int64)
+    starts, no_bias = np.empty(1, np.float32), np.empty(ROWS, np.float32)
+    set_all(starts, _F(0))
+    set_all(no_bias, _F(0))
+    count = np.empty(1, np.int64)
     tiles = (positions + COLUMNS - 1) // COLUMNS
     tile_first, tile_last = (first, last) if by_tile else (0, tiles)
     block_first, block_last = (0, blocks.shape[0]) if by_tile else (first, last)

@@ -14,7 +14,7 @@ from numba import njit, types
 
 from nntc.sim.fast.native import EXPLICIT_FLUSH, emitter
 
-_inline = njit(nogil=True, inline="always")
+_inline = njit(nogil=True)
 
 _F = np.float32
 _TINY = 2.0**-126 * (1 - 2.0**-25)

@@ -20,7 +20,7 @@ from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, sequence, split
 from nntc.sim.fast.conv import BIAS, LONGEST, exact_chunk, result_bounds
 from nntc.sim.fast.fp import add
-from nntc.sim.fast.native import kernel
+from nntc.sim.fast.native import bare, kernel, set_all
 from nntc.sim.fast.pool import even_odd
 from nntc.sim.fast.tile import COLUMNS, ROWS, VECTOR, single2, tile1, tile2
 
@@ -34,6 +34,7 @@ FEW_ROWS = 6
 @kernel
 def pack_f32(first, last, source, lane, base, row_step, slot_step, width, target, columns, pitch):
     """Rows [first, last) of a matrix in pieces, as target[row * pitch + column]."""
+    source, target = bare(source), bare(target)
     for row in range(first, last):
         line = target[row * pitch : row * pitch + columns]
         for piece in range((columns + width - 1) // width):
@@ -41,7 +42,9 @@ def pack_f32(first, last, source, lane, base, row_step, slot_step, width, target
             at = (c % LANES) * LANE_WORDS + base + row * row_step + (c // LANES) * slot_step
             start = piece * width
             run = min(width, columns - start)
-            line[start : start + run] = source[at : at + run]
+            piece_in, piece_out = source[at : at + run], line[start : start + run]
+            for x in range(run):
+                piece_out[x] = piece_in[x]
 
 
 @kernel
@@ -49,6 +52,7 @@ def pack_ints(
     first, last, source, signed, lane, base, row_step, slot_step, width, target, columns, pitch
 ):
     """As :func:`pack_f32` from 8-bit or 16-bit integers to floats."""
+    source, target = bare(source), bare(target)
     lane_elements = LANE_WORDS * 4 // source.itemsize
     mask = _I((1 << (8 * source.itemsize)) - 1)
     for row in range(first, last):
@@ -74,7 +78,8 @@ def mm_f32_few(
 ):  # fmt: skip
     """Pieces [first, last) of the result, with the right matrix in its lanes."""
     sums = np.empty(VECTOR, np.float32)
-    no_bias = np.full(1, _F(-0.0), np.float32)
+    no_bias = np.empty(1, np.float32)
+    set_all(no_bias, _F(-0.0))
     for piece in range(first, last):
         c = b_lane + piece
         b_at = (c % LANES) * LANE_WORDS + b_base + (c // LANES) * b_slot
@@ -107,7 +112,8 @@ def mm_f32(
 ):  # fmt: skip
     """Column tiles [first, last) of the result, both operands packed."""
     sums = np.empty(ROWS * COLUMNS, np.float32)
-    no_bias = np.full(ROWS, _F(-0.0), np.float32)
+    no_bias = np.empty(ROWS, np.float32)
+    set_all(no_bias, _F(-0.0))
     places, biases = np.empty(COLUMNS, np.int64), np.empty(COLUMNS, np.float32)
     for t in range(first, last):
         valid = min(COLUMNS, columns - t * COLUMNS)
@@ -144,8 +150,10 @@ def mm_i8(
     sums = np.empty(ROWS * COLUMNS, np.float32)
     total = np.empty(ROWS * COLUMNS, np.int32)
     steps = offsets.size
-    starts, no_bias = np.zeros(1, np.float32), np.zeros(ROWS, np.float32)
-    count = np.zeros(1, np.int64)
+    starts, no_bias = np.empty(1, np.float32), np.empty(ROWS, np.float32)
+    set_all(starts, _F(0))
+    set_all(no_bias, _F(0))
+    count = np.empty(1, np.int64)
     a_table, b_table = offsets.ctypes.data, b_offset.ctypes.data
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     lane_elements = LANE_WORDS * 4 // target.itemsize
@@ -153,7 +161,7 @@ def mm_i8(
         b = right.ctypes.data + 4 * t * COLUMNS
         for block in range(0, rows, ROWS):
             a = left.ctypes.data + 4 * block * a_pitch
-            total[:] = 0
+            set_all(total, _I(0))
             for at in range(0, steps, chunk):
                 count[0] = min(chunk, steps - at)
                 tile1(

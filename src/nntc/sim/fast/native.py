@@ -87,6 +87,13 @@ def emitter(function: Callable[..., Any]) -> Any:
     return intrinsic(function)
 
 
+@helper
+def set_all(array, value):
+    """array[:] = value, in the few instructions that this needs."""
+    for x in range(array.size):
+        array[x] = value
+
+
 @emitter
 def bare(_context: Any, array: Any) -> Any:
     """The same array without its reference count, so that slices of it cost nothing.

@@ -16,7 +16,7 @@ from nntc.isa.forms import Instruction
 from nntc.isa.layout import ceil_div
 from nntc.sim.fast.context import LANE_WORDS
 from nntc.sim.fast.fp import add
-from nntc.sim.fast.native import bare, helper, keep, kernel
+from nntc.sim.fast.native import bare, helper, keep, kernel, set_all
 from nntc.sim.fast.tile import COLUMNS
 
 _F = np.float32
@@ -100,7 +100,7 @@ def fill_plane(
         inside = line[first:last]
         if insert_y > 1:
             if y % insert_y:
-                inside[:] = zero
+                set_all(inside, zero)
                 continue
             y //= insert_y
         base = at + y * row_step

@@ -20,7 +20,7 @@ from nntc.isa.regions import may_overlap
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, split
 from nntc.sim.fast.conv import BIAS, result_bounds, window_key, words_aligned
 from nntc.sim.fast.fp import flush, greater
-from nntc.sim.fast.native import bare, helper, keep, kernel
+from nntc.sim.fast.native import bare, helper, keep, kernel, set_all
 from nntc.sim.fast.planes import Planes, fill_plane, pick, planes_of, write_span
 from nntc.sim.fast.tile import LINE, line2
 
@@ -43,10 +43,11 @@ def depthwise_f32(
     """
     phases = phase_y.size
     positions = (out_h - 1) * pitch + out_w
-    planes_owner = np.zeros(phases * plane + LINE, np.float32)
+    planes_owner = np.empty(phases * plane + LINE, np.float32)
     results_owner = np.empty(positions + LINE, np.float32)
     words, planes, results = bare(words), bare(planes_owner), bare(results_owner)
-    bias = np.full(1, _F(-0.0), np.float32)
+    bias = np.empty(1, np.float32)
+    bias[0] = _F(-0.0)
     for item in range(first, last):
         n, channel = item // channels, item % channels
         c = in_lane + channel
@@ -87,15 +88,17 @@ def depthwise_i8(
 ):  # fmt: skip
     """Exact sums in fp32, then bias, shift and clip; weights are bytes or the constant *weight*."""
     phases = phase_y.size
-    planes_owner = np.zeros(phases * plane + LINE, np.float32)
+    planes_owner = np.empty(phases * plane + LINE, np.float32)
     image_owner = np.empty(height * width, np.float32)
     ints, planes, image = bare(ints), bare(planes_owner), bare(image_owner)
     steps = taps.shape[1]
-    kernel_row = np.full(steps, weight, np.float32)
+    kernel_row = np.empty(steps, np.float32)
+    set_all(kernel_row, _F(weight))
     positions = (out_h - 1) * pitch + out_w
     sums = np.empty(positions + LINE, np.float32)
     results = np.empty(positions, np.int32)
-    no_bias = np.zeros(1, np.float32)
+    no_bias = np.empty(1, np.float32)
+    no_bias[0] = _F(0)
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     lane_elements = LANE_WORDS * 4 // target.itemsize
     for item in range(first, last):
@@ -160,7 +163,7 @@ def maxpool_f32(
                 stride_y, stride_x, phase_y[p], phase_x[p],
                 planes[p * plane : p * plane + plane], rows, pitch, _F(LOWEST), _F(0),
             )  # fmt: skip
-        best[:] = _F(LOWEST)
+        set_all(best, _F(LOWEST))
         for k in range(taps.size):
             candidates = planes[taps[k] : taps[k] + positions]
             for x in range(positions):
@@ -204,7 +207,7 @@ def maxpool_i8(
                 stride_y, stride_x, phase_y[p], phase_x[p],
                 planes[p * plane : p * plane + plane], rows, pitch, lowest, _I(0),
             )  # fmt: skip
-        best[:] = lowest
+        set_all(best, lowest)
         for k in range(taps.size):
             candidates = planes[taps[k] : taps[k] + positions]
             if signed:
@@ -213,7 +216,9 @@ def maxpool_i8(
                 raise_bytes(best.view(np.uint8), candidates.view(np.uint8))
         if relu:
             # The top bit counts as a sign even for unsigned data.
-            raise_bytes(best.view(np.int8), np.zeros(4 * positions, np.int8))
+            signed_bytes = best.view(np.int8)
+            for x in range(4 * positions):
+                signed_bytes[x] = max(signed_bytes[x], np.int8(0))
         c = out_lane + channel
         base = (c % LANES) * LANE_WORDS + out_base + group * out_n + (c // LANES) * out_c
         count = min(images - 4 * group, 4)

@@ -15,7 +15,7 @@ from nntc.isa.regions import may_overlap
 from nntc.sim.fast import fp
 from nntc.sim.fast.arith import any_nan, per_channel
 from nntc.sim.fast.context import LANE_WORDS, Context, Step, split
-from nntc.sim.fast.native import CHUNK, bare, helper, kernel, stack_f32, stack_i32
+from nntc.sim.fast.native import CHUNK, bare, helper, kernel, set_all, stack_f32, stack_i32
 from nntc.sim.fast.rows import (
     Operand,
     aligned,
@@ -76,7 +76,7 @@ def unary(
                 out = room_o[:count]
                 bits_in, bits_out = va.view(np.int32), out.view(np.int32)
                 if code == TAYLOR:
-                    out[:] = _F(0)
+                    set_all(out, _F(0))
                     for k in range(length - 1, -1, -1):
                         t = table[k]
                         for x in range(count):
