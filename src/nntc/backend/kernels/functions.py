@@ -185,7 +185,7 @@ class Tile:
         t = self.scratch()
         self.asm.binary("add", t, a, _TWO23)
         self.asm.binary("sub", t, t, _TWO23)
-        self.asm.where_greater(out, a, _TWO23 - 1.0, a, t)
+        self.asm.where_greater(out, a, _TWO23, a, t)
 
     def round(self, out: Local, x: Local) -> None:
         """Half to even, for every magnitude."""
