@@ -32,6 +32,8 @@ _BOTH = _side("src") | _side("dst")
 _MASK = frozenset({"localmem_mask_l32", "localmem_mask_h32"})
 _FORMAT = frozenset({"src_data_format", "dst_data_format"})
 _SIZES = {f"{s}_{d}size": (1, 65535) for s in ("src", "dst") for d in "nchw"}
+_COPY_LIMITS = {**_SIZES, "src_wstride": (0, 4095), "src_wshift": (0, 15)}
+"""The C-model stops beyond these; the maker's generators go no further than a w stride of 1."""
 
 
 def _gdma(
@@ -67,11 +69,13 @@ def _forms() -> list[Form]:
     )
     for name, code, doc in kinds:
         for direction in Direction:
-            operands = _BOTH | _FORMAT | {"stride_enable"}
+            operands = _BOTH | _FORMAT | {"stride_enable", "acc_write_enable"}
             if direction in (Direction.S2L, Direction.L2L):
                 operands |= _MASK
-            if code != CONVERT:
-                operands |= {"acc_write_enable"}
+            limits = _COPY_LIMITS
+            if code == CONVERT:
+                # Accumulation changes fp32 and fp16 results here too; its law is not measured.
+                limits = {**limits, "acc_write_enable": (0, 0)}
             # Code 2 acts as a plain copy only in forms that were not measured: it stays unknown.
             forms.append(
                 _gdma(
@@ -79,7 +83,7 @@ def _forms() -> list[Form]:
                     {**plain, "special_func": (code,), "direction": (int(direction),)},
                     operands,
                     doc,
-                    limits=_SIZES,
+                    limits=limits,
                 )
             )
     for name, direction in (("system", Direction.S2S), ("local", Direction.L2L)):
@@ -92,7 +96,11 @@ def _forms() -> list[Form]:
                 | {"constant_value", "src_data_format", "stride_enable", "src_start_addr_l32"},
                 "Store the low bytes of constant_value; the source address is 0. The element size "
                 "is that of src_data_format; generators write dst_data_format alike.",
-                limits={k: v for k, v in _SIZES.items() if k.startswith("dst")},
+                limits={
+                    **{k: v for k, v in _SIZES.items() if k.startswith("dst")},
+                    # The C-model divides by the source sizes then.
+                    "chw_copy": (0, 0),
+                },
             )
         )
     forms.append(
@@ -101,7 +109,7 @@ def _forms() -> list[Form]:
             {**plain, "special_func": (TRANSPOSE_CW,), "direction": (int(Direction.L2L),)},
             _BOTH | _FORMAT | _MASK | {"stride_enable"},
             "dst[0][w][0][c] = src[0][c][0][w] (n = h = 1); the ranges must not overlap.",
-            limits=_SIZES,
+            limits=_COPY_LIMITS,
         )
     )
     for direction in (Direction.S2L, Direction.L2S):
