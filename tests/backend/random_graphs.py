@@ -28,6 +28,7 @@ class Maker:
     Attributes:
         pool: fp32 values that operators may read.
         exact: those of them that the chip computes to the bit.
+        loose: integers that become outputs.
     """
 
     def __init__(self, seed: int, nodes: int) -> None:
@@ -35,16 +36,26 @@ class Maker:
         self.graph = Graph(f"random{seed}")
         self.pool: list[Value] = []
         self.exact: set[Value] = set()
+        self.loose: list[Value] = []
         self.arrays: dict[str, np.ndarray] = {}
         for number in range(self.pick(1, 1, 2, 3)):
-            shape = self.shape()
-            value = self.graph.input(f"x{number}", DType.F32, shape)
-            self.arrays[value.name] = self.rng.uniform(-2, 2, shape).astype(np.float32)
-            self.pool.append(value)
-            self.exact.add(value)
+            self.input(f"x{number}", self.shape())
         while len(self.graph.nodes) < nodes:
             self.step()
         self.finish()
+
+    def input(self, name: str, shape: tuple[int, ...]) -> None:
+        """Of fp32, or rarely of another type, which is cast."""
+        dtype = self.pick(*[DType.F32] * 8, DType.U8, DType.I8, DType.BOOL, DType.I32, DType.I64)
+        value = self.graph.input(name, dtype, shape)
+        data = self.rng.uniform(-2, 2, shape)
+        if dtype is not DType.F32:
+            data = np.floor(np.abs(data) if dtype is DType.U8 else data)
+        self.arrays[name] = np.asarray(data).astype(dtype.numpy)
+        if dtype is not DType.F32:
+            value = self.graph.add(ops.Cast(DType.F32), value).output
+        self.pool.append(value)
+        self.exact.add(value)
 
     # -- choices ----------------------------------------------------------------------------
 
@@ -97,7 +108,7 @@ class Maker:
             self.convolution, self.convolution, self.transposed, self.pool_layer, self.product,
             self.products, self.reduction, self.normalise, self.reshape, self.transpose,
             self.slice, self.concat, self.pad, self.widen, self.resize, self.gather, self.compare,
-            self.softmax, self.blocks, self.top,
+            self.softmax, self.blocks, self.top, self.integers,
         )()  # fmt: skip
 
     def unary(self) -> None:
@@ -384,6 +395,25 @@ class Maker:
         else:
             self.add(ops.Where(), mask, x, y)
 
+    def integers(self) -> None:
+        """Cut to whole numbers, calculated with, and turned back."""
+        x = self.any(lambda v: v in self.exact)
+        if x is None:
+            return
+        small = self.add(ops.Clip(-9, 9), x, exact=True)
+        if small is None:
+            return
+        y = self.graph.add(ops.Cast(self.pick(DType.I32, DType.I64, DType.I8)), small).output
+        for _ in range(self.number(1, 2)):
+            fn = self.pick("add", "mul", "max", "div", "mod", "bitand", "bitxor", "sub")
+            size = self.pick((), x.shape[-1:])
+            other = self.rng.integers(1, 4, size).astype(y.dtype.numpy)
+            y = self.graph.add(ops.Binary(fn), y, self.graph.constant(np.asarray(other))).output
+        if self.chance(0.3):
+            self.loose.append(y)
+        self.add(ops.Cast(DType.F32), y)
+        self.exact.add(self.pool[-1])
+
     def blocks(self) -> None:
         x = self.any(lambda v: len(v.shape) == 4 and v.shape[1] % 4 == 0)
         if x is not None and self.chance(0.5):
@@ -408,6 +438,7 @@ class Maker:
         read = {v for n in self.graph.nodes for v in n.operands}
         made = [v for v in self.pool if v.producer is not None]
         self.graph.outputs = [v for v in made if v not in read or self.chance(0.15)]
+        self.graph.outputs += self.loose
         self.graph.prune()
 
 

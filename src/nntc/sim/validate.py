@@ -14,8 +14,17 @@ from nntc.isa.forms import Instruction
 from nntc.isa.regions import Region
 from nntc.sim.memory import Memory
 
-MOST_ELEMENTS = 1 << 27
+MOST_ELEMENTS = 1 << 25
 """More results than this in one command are refused (local memory holds 2^23 words)."""
+
+MOST_PADDED = 1 << 26
+"""More input elements than this, padding and inserted zeros included, are refused."""
+
+MOST_STEPS = 1 << 20
+"""More products per result are refused (a lane holds 2^17 fp32 or 2^19 int8 weights)."""
+
+MOST_PRODUCTS = 1 << 35
+"""More products in one command are refused."""
 
 _POSITIVE = {
     "conv": ("opd0_c", "opd0_h", "opd0_w", "opd1_h", "opd1_w"),
@@ -56,6 +65,8 @@ def rule_problems(i: Instruction) -> Iterator[str]:
         yield from _precision_problems(i)
     if family not in ("matmul", "vector"):
         yield from _count_problems(v, "res0_", "nchw", "")
+    if family in ("conv", "wino", "depthwise", "maxpool"):
+        yield from _window_problems(v, family)
 
 
 def _precision_problems(i: Instruction) -> Iterator[str]:
@@ -82,6 +93,25 @@ def _precision_problems(i: Instruction) -> Iterator[str]:
         rule = "all must be equal"
     if rule:
         yield f"precisions {a}, {b} → {result}: {rule}"
+
+
+def _window_problems(v: dict[str, int], family: str) -> Iterator[str]:
+    """Sizes that no real layer has; strides of 0 could make endless work of them."""
+    g = v.get
+    n, oc, oh, ow = (g(f"res0_{d}", 0) for d in "nchw")
+    kh, kw = g("opd1_h", 0), g("opd1_w", 0)
+    channels = oc if family in ("depthwise", "maxpool") else g("opd0_c", 0)
+    steps = kh * kw * (1 if family in ("depthwise", "maxpool") else channels)
+    height = max((oh - 1) * g("res_op_y_str", 0) + 1, 1) + (kh - 1) * (g("opd1_y_ins0", 0) + 1)
+    width = max((ow - 1) * g("res_op_x_str", 0) + 1, 1) + (kw - 1) * (g("opd1_x_ins0", 0) + 1)
+    for name, count, most in (
+        ("products per result", steps, MOST_STEPS),
+        ("products", steps * n * oc * oh * (ow + kw * (g("opd1_x_ins0", 0) + 1)), MOST_PRODUCTS),
+        ("padded input elements", n * channels * height * width, MOST_PADDED),
+        ("input elements", n * channels * g("opd0_h", 0) * g("opd0_w", 0), MOST_PADDED),
+    ):
+        if count > most:
+            yield f"{count} {name} are more than the {most} that one command may have"
 
 
 def _count_problems(v: dict[str, int], prefix: str, axes: str, suffix: str) -> Iterator[str]:

@@ -365,7 +365,8 @@ def _weights_i8(i: Instruction, context: Context) -> tuple[np.ndarray, Any, Step
     key = ("conv.i8", *weight_strides(i), i.opd1_h, i.opd1_w, i.opd0_c, i.opt_kernel_rotate)
     order, offsets = context.table(key, lambda: _weight_offsets(i, 4))
     steps = offsets.size
-    target = context.scratch("weights", i.res0_c * steps)
+    # The last block of channels reads whole tiles of rows.
+    target = context.scratch("weights", (i.res0_c + ROWS) * steps)
     if i.opt_opd1_const:
         pattern = np.array([i.opd1_addr & 255], np.uint8)
         value = pattern.view(np.int8)[0] if i.opt_opd1_sign else pattern[0]
