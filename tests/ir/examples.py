@@ -93,6 +93,20 @@ EXAMPLES: list[tuple[Op, str]] = [
     (ops.GridSample("nearest"), "f32[1x2x3x4x5] f32[1x2x2x2x3]"),
     (ops.RoiAlign(2, 3, 1, 0.5), f"{IMAGE} f32[6x4] i64[6]"),
     (ops.NonMaxSuppression(max_output=3, iou=0.5), "f32[2x9x4] f32[2x3x9]"),
+    (ops.Quantize(DType.U8), f"{IMAGE} f32[4]"),
+    (ops.Dequantize(0), "i8[3x4] f32[]"),
+    (
+        ops.FixConv((1, 2), (1, 0, 1, 2), (1, 1), 2, 7, DType.I8, 3),
+        "u8[2x4x8x8] i8[6x2x3x3] i16[6]",
+    ),
+    (ops.FixConv((1,), (0, 0), (1,), 1, 0, DType.U8), "i8[2x3x9] i8[4x3x3]"),
+    (
+        ops.FixConvTranspose((2, 2), (0, 0, 1, 1), (1, 1), 1, (1, 0), 7, DType.I8),
+        "i8[1x4x8x8] i8[4x5x3x3] i16[5]",
+    ),
+    (ops.FixSum(7, DType.U8), "i8[2x4x3] i8[4] u8[2x4x3] i8[]"),
+    (ops.FixMul(8, DType.I8), "i8[2x4x3] u8[4x1]"),
+    (ops.Lut(), "i8[2x4] u8[256]"),
 ]
 
 
