@@ -11,15 +11,12 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx.builder import Builder
+from nntc.frontends.builder import Builder
+from nntc.frontends.errors import RefusedError
 from nntc.ir.graph import Value
 
 if TYPE_CHECKING:
     from nntc.frontends.onnx.importer import Importer, Scope
-
-
-class RefusedError(Exception):
-    """The node is valid, but cannot be expressed; the text is the reason a user sees."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx.builder import Builder
+from nntc.frontends.builder import Builder
 from nntc.ir.graph import Value
 
 # Letters for the axes of an ellipsis, which equations cannot hold.

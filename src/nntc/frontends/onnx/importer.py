@@ -22,8 +22,9 @@ from onnx import (
 )
 
 from nntc.core.errors import ModelError, Problems, UnsupportedError, UserError
-from nntc.frontends.onnx import limits, order, schemas
-from nntc.frontends.onnx.builder import Builder
+from nntc.frontends import limits
+from nntc.frontends.builder import Builder
+from nntc.frontends.onnx import order, schemas
 from nntc.frontends.onnx.call import Binding, Call, RefusedError, Result, find_reader
 from nntc.frontends.onnx.file import ExternalData
 from nntc.frontends.onnx.tensors import check_numbers, sparse_to_array, to_array

@@ -9,8 +9,8 @@ from onnx import TypeProto, ValueInfoProto
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, Problems
-from nntc.frontends.onnx import limits
-from nntc.frontends.onnx.builder import log
+from nntc.frontends import limits
+from nntc.frontends.builder import log
 from nntc.frontends.onnx.call import RefusedError, element_type, type_name
 
 Shapes = Mapping[str, Sequence[int]] | Sequence[Sequence[int] | None]

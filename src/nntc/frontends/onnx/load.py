@@ -12,14 +12,16 @@ from onnx import GraphProto, ModelProto
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, Problems, UnsupportedError, UserError
+from nntc.frontends.builder import Builder, log
+from nntc.frontends.errors import one_line
+from nntc.frontends.finish import finish
 from nntc.frontends.onnx import readers, schemas
-from nntc.frontends.onnx.builder import Builder, log
 from nntc.frontends.onnx.call import ListValue, RefusedError
 from nntc.frontends.onnx.file import ExternalData, read_model
 from nntc.frontends.onnx.importer import MALFORMED, Importer, PoisonedError, Scope
 from nntc.frontends.onnx.inputs import Input, Shapes, check_type, declared, fix_shapes
 from nntc.frontends.onnx.order import operands, plan, producers
-from nntc.ir.graph import Graph, TensorType, Value
+from nntc.ir.graph import Graph, Value
 
 readers.register_all()
 
@@ -59,21 +61,15 @@ def load(
             shapes, input_names, output_names, constants or {}
         )
     except RefusedError as err:
-        raise UnsupportedError(_one_line(f"{name}: {err}")) from None
+        raise UnsupportedError(one_line(f"{name}: {err}")) from None
     except UserError as err:
-        raise type(err)([_one_line(f"{name}: {line}") for line in err.problems]) from None
+        raise type(err)([one_line(f"{name}: {line}") for line in err.problems]) from None
     except MALFORMED as err:
         if strict:
             raise
         log.debug("%s", name, exc_info=True)
         text = f"{name}: the file is malformed ({type(err).__name__}: {err})"
-        raise ModelError(_one_line(text)) from None
-
-
-def _one_line(text: str, limit: int = 600) -> str:
-    """Names in a damaged file may hold anything; a message is one line of bounded length."""
-    plain = "".join(c if c.isprintable() else "?" for c in text)
-    return plain if len(plain) <= limit else f"{plain[:limit]} ..."
+        raise ModelError(one_line(text)) from None
 
 
 class _Loader:
@@ -128,7 +124,8 @@ class _Loader:
         importer.run(self.proto.node, outputs, scope)
         found = self._outputs(outputs, importer, scope)
         importer.finish()
-        _finish(builder, dict(zip(outputs, found, strict=True)), outputs)
+        values = {n: v for n, v in zip(outputs, found, strict=True) if v is not None}
+        finish(builder, values, outputs)
         return builder.graph
 
     # -- inputs -----------------------------------------------------------------------------
@@ -222,36 +219,3 @@ def _input(builder: Builder, name: str, dtype: DType, shape: tuple[int, ...]) ->
         # An empty tensor is known; the network keeps the input, nothing reads it.
         return builder.const(np.empty(shape, dtype.numpy))
     return value
-
-
-def _finish(builder: Builder, values: Mapping[str, Value | None], outputs: Sequence[str]) -> None:
-    """Set the graph's outputs under their exact names, drop dead nodes, make names unique.
-
-    A node is called like its first result."""
-    graph = builder.graph
-    inputs = {v.name: v for v in graph.inputs}
-    taken: set[Value] = set(graph.inputs)
-    for name in outputs:
-        value = values[name]
-        assert value is not None
-        if inputs.get(name) is not value:
-            if value.data is not None:
-                value = Value(name, TensorType(value.dtype, value.shape), value.data)
-            elif value in taken:
-                builder.label = builder.source = name
-                value = builder.copy(value)
-            value.name = name
-            taken.add(value)
-        graph.outputs.append(value)
-    graph.prune()
-    named = set(graph.inputs)
-    for value in graph.outputs:
-        if value not in named:
-            named.add(value)
-            value.name = graph.unique_name(value.name)
-    for value in graph.values():
-        if value not in named:
-            named.add(value)
-            value.name = graph.unique_name(value.name)
-    for node in graph.nodes:
-        node.name = node.output.name

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from onnx import AttributeProto, GraphProto, NodeProto
 
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 
 
 def operands(node: NodeProto, depth: int = 0) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import SparseTensorProto, TensorProto
 
 from nntc.core.errors import ModelError, UserError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import RefusedError, type_name
 from nntc.frontends.onnx.file import ExternalData
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import Call, RefusedError, reads
 from nntc.frontends.onnx.tensors import check_numbers, sparse_to_array, to_array
 from nntc.ir import ops

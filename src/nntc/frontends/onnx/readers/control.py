@@ -8,7 +8,7 @@ import numpy as np
 from onnx import GraphProto
 
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import (
     Binding,
     Call,

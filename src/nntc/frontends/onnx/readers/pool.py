@@ -8,7 +8,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import Call, RefusedError, reads
 from nntc.frontends.onnx.windows import Windows
 from nntc.ir import ops

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
-from nntc.frontends.onnx.builder import Builder
+from nntc.frontends import limits
+from nntc.frontends.builder import Builder
 from nntc.frontends.onnx.call import Call, reads
 from nntc.ir import ops
 from nntc.ir.graph import Op, Value

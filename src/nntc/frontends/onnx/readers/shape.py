@@ -9,7 +9,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import Call, front_axes, front_axis, reads
 from nntc.ir import ops
 from nntc.ir.graph import Value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nntc.core.errors import ModelError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.frontends.onnx.call import Call, RefusedError, front_axis, reads
 from nntc.ir import ops
 from nntc.ir.graph import Value

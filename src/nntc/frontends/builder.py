@@ -14,7 +14,7 @@ import numpy as np
 
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, UserError
-from nntc.frontends.onnx import limits
+from nntc.frontends import limits
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, TensorType, Value
 from nntc.passes.fold_constants import is_cheap
