@@ -213,3 +213,53 @@ def test_ceil_mode_drops_a_window_that_starts_in_the_end_padding() -> None:
     op = ops.MaxPool((1, 1), (2, 2), (0, 0, 0, 0), (1, 1), ceil_mode=True)
     assert evaluate(op, [x])[0].shape == (1, 1, 2, 2)
     check(op, [x], "MaxPool", {"kernel_shape": [1, 1], "strides": [2, 2], "ceil_mode": 1})
+
+
+DIRECT = [
+    ((1, 1), (1, 1, 1, 1), (1, 1), (3, 3)),
+    ((2, 3), (2, 0, 1, 3), (1, 2), (5, 3)),
+    ((4, 4), (0, 0, 0, 0), (1, 1), (2, 2)),
+    ((1, 1), (3, 3, 3, 3), (3, 3), (3, 3)),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int8, np.uint8])
+@pytest.mark.parametrize("channels", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("geometry", DIRECT)
+def test_conv_with_few_channels_a_group(
+    geometry: tuple, channels: tuple[int, int], dtype: type
+) -> None:
+    """Compiled loops against the same convolution written as a dense one; integers wrap."""
+    strides, pads, dilations, kernel = geometry
+    group, (inputs, outputs) = 3, channels
+    x = random((2, group * inputs, 70, 83), dtype)
+    w = random((group * outputs, inputs, *kernel), dtype)
+    dense = np.zeros((group, outputs, group, inputs, *kernel), w.dtype)
+    for g in range(group):
+        dense[g, :, g] = w.reshape(group, outputs, inputs, *kernel)[g]
+    y = evaluate(ops.Conv(strides, pads, dilations, group), [x, w])[0]
+    other = dense.reshape(-1, group * inputs, *kernel)
+    same(y, evaluate(ops.Conv(strides, pads, dilations), [x, other])[0], 1e-5)
+
+
+def test_conv_takes_views() -> None:
+    x, w = random((2, 9, 8, 4)).transpose(0, 3, 1, 2), random((3, 3, 1, 4)).transpose(3, 2, 0, 1)
+    op = ops.Conv((1, 2), (1, 1, 1, 1), (1, 1), 4)
+    plain = evaluate(op, [x.copy(), w.copy()])[0]
+    same(evaluate(op, [x, w])[0], plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int8, np.uint8])
+def test_max_pool_types(dtype: type) -> None:
+    x = random((2, 3, 9, 11), dtype)
+    y = evaluate(ops.MaxPool((3, 2), (2, 1), (1, 1, 2, 0), (1, 2)), [x])[0]
+    wide = x.astype(np.float64)
+    same(y, evaluate(ops.MaxPool((3, 2), (2, 1), (1, 1, 2, 0), (1, 2)), [wide])[0].astype(dtype))
+
+
+def test_max_pool_gives_nan_where_it_meets_one() -> None:
+    x = np.zeros((1, 1, 6, 6), np.float32)
+    x[0, 0, 2, 3] = np.nan
+    x[0, 0, :, 4:] = np.inf
+    y = evaluate(ops.MaxPool((3, 3), (3, 3), (0, 0, 0, 0), (1, 1)), [x])[0]
+    assert np.isnan(y[0, 0]).tolist() == [[False, True], [False, False]]

@@ -57,7 +57,26 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    """1 / (1 + exp(-x)), in one buffer."""
+    y = np.empty_like(x)
+    np.negative(x, out=y)
+    np.exp(y, out=y)
+    np.add(1, y, out=y)
+    return np.divide(1, y, out=y)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    y = sigmoid(x)
+    return np.multiply(x, y, out=y)
+
+
+def hardswish(x: np.ndarray) -> np.ndarray:
+    """x * clip(x / 6 + 1/2, 0, 1), in one buffer."""
+    y = np.empty_like(x)
+    np.divide(x, 6, out=y)
+    np.add(y, 0.5, out=y)
+    np.clip(y, 0, 1, out=y)
+    return np.multiply(x, y, out=y)
 
 
 def softplus(x: np.ndarray) -> np.ndarray:

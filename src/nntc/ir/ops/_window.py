@@ -1,8 +1,9 @@
-"""Sliding windows: the geometry of convolutions and pools, and their kernels in NumPy.
+"""Sliding windows: the geometry of convolutions and pools, and how they are computed.
 
-Loops run over the few kernel taps or blocks of rows, never over single elements. Convolutions
-gather windows into a matrix (im2col) for one BLAS product per block of output rows, so that the
-matrix stays small whatever the size of the image.
+Convolutions gather windows into a matrix (im2col) for one BLAS product per block of output rows, so
+that the matrix stays small whatever the size of the image; windows of one element are the matrix
+already. Convolutions with few channels a group (depthwise) and pools of planes and rows are
+compiled loops; what has three spatial axes is computed in NumPy, tap after tap.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,12 @@ from nntc.ir.ops._rules import need_at_least, need_length, require
 
 # Elements of the gathered matrix of one block: large enough for BLAS, small enough for the cache.
 _BLOCK = 1 << 21
+
+# Products a group below which direct loops are faster than gathering and BLAS.
+_FEW = 16
+
+# Elements of a result that are worth a thread of their own.
+_SHARE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -129,12 +137,14 @@ def convolve(x: np.ndarray, w: np.ndarray, window: Window, group: int) -> np.nda
     if y.size == 0 or w.size == 0:
         y[...] = 0
     elif _is_pointwise(window):
-        source = x.reshape(x.shape[0], group, x.shape[1] // group, -1)
+        steps = tuple(slice(None, None, s) for s in window.strides)
+        source = x[(..., *steps)].reshape(x.shape[0], group, x.shape[1] // group, -1)
         y.reshape(x.shape[0], group, w.shape[0] // group, -1)[...] = product(
             w.reshape(group, w.shape[0] // group, -1), source
         )
+    elif _is_direct(w, group):
+        _direct(x, w, window, group, y)
     else:
-        tile = _depthwise if w.shape[1] == 1 and group > 1 else _im2col
         row = math.prod(out[1:]) * x.shape[1] * math.prod(window.kernel)
         rows = max(1, _BLOCK // row)
         for image, result in zip(_padded(x, window, 0, out), y, strict=True):
@@ -142,16 +152,46 @@ def convolve(x: np.ndarray, w: np.ndarray, window: Window, group: int) -> np.nda
             for first in range(0, out[0], rows):
                 last = min(first + rows, out[0])
                 block = views[(slice(None),) * (1 + len(out)) + (slice(first, last),)]
-                result[:, first:last] = tile(block, w, group)
+                result[:, first:last] = _im2col(block, w, group)
     return y
 
 
 def _is_pointwise(window: Window) -> bool:
-    return (
-        all(k == 1 for k in window.kernel)
-        and all(s == 1 for s in window.strides)
-        and not any(window.pads)
+    return all(k == 1 for k in window.kernel) and not any(window.pads)
+
+
+def _is_direct(w: np.ndarray, group: int) -> bool:
+    return group > 1 and w.ndim < 5 and w.shape[1] * (w.shape[0] // group) <= _FEW
+
+
+def _direct(x: np.ndarray, w: np.ndarray, window: Window, group: int, y: np.ndarray) -> None:
+    """A compiled loop over pairs of images and groups, for one or two spatial axes."""
+    from nntc.core.native import split
+    from nntc.ir.ops import _kernels
+
+    geometry = _as_planes(window)
+    source, result = (
+        np.ascontiguousarray(a).reshape(len(a), group, a.shape[1] // group, *_plane(a.shape[2:]))
+        for a in (x, y)
     )
+    weights = np.ascontiguousarray(w).reshape(group, -1, w.shape[1], *_plane(w.shape[2:]))
+    split(
+        lambda first, last: _kernels.grouped(first, last, source, weights, result, geometry),
+        len(x) * group,
+        -(-_SHARE * len(x) * group // y.size),
+    )
+
+
+def _plane(shape: Sequence[int]) -> tuple[int, int]:
+    """Numbers of one or two spatial axes as those of two."""
+    return (shape[-2] if len(shape) > 1 else 1, shape[-1])
+
+
+def _as_planes(window: Window) -> tuple[tuple[int, int], ...]:
+    """Kernel, strides, pads before and dilations of one or two spatial axes as those of two."""
+    begins = window.begins
+    pads = (begins[0] if len(begins) > 1 else 0, begins[-1])
+    return _plane(window.kernel), _plane(window.strides), pads, _plane(window.dilations)
 
 
 def _im2col(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
@@ -159,20 +199,6 @@ def _im2col(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
     rows = block.shape[w.ndim - 1 :]
     matrix = block.reshape(group, -1, math.prod(rows))
     return product(w.reshape(group, w.shape[0] // group, -1), matrix).reshape(-1, *rows)
-
-
-def _depthwise(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
-    """The same for one input channel per group: the sum over taps needs no matrix."""
-    spatial = w.ndim - 2
-    rows = block.shape[1 + spatial :]
-    y = np.zeros((group, w.shape[0] // group, *rows), block.dtype)
-    term = np.empty_like(y)
-    weights = w.reshape(group, -1, *w.shape[2:])
-    for tap in np.ndindex(*w.shape[2:]):
-        factor = weights[(..., *tap)].reshape(group, -1, *(1,) * spatial)
-        np.multiply(block[(slice(None), *tap)][:, None], factor, out=term)
-        y += term
-    return y.reshape(-1, *rows)
 
 
 def convolve_transposed(
@@ -207,10 +233,31 @@ def pool_sum(x: np.ndarray, window: Window, ceil_mode: bool) -> np.ndarray:
 
 
 def _pool(
-    x: np.ndarray, window: Window, ceil_mode: bool, combine: np.ufunc, neutral: object
+    x: np.ndarray, window: Window, ceil_mode: bool, combine: np.ufunc, neutral: Any
 ) -> np.ndarray:
-    """One axis after another: k1 + k2 steps instead of k1 * k2."""
     out = window.out(ceil_mode)
+    if len(out) > 2 or not x.size:
+        return _pool_axes(x, window, out, combine, neutral)
+    from nntc.core.native import split
+    from nntc.ir.ops import _kernels
+
+    y = np.empty((*x.shape[:2], *out), x.dtype)
+    planes = math.prod(x.shape[:2])
+    source = np.ascontiguousarray(x).reshape(planes, *_plane(window.size))
+    result = y.reshape(planes, *_plane(out))
+    start, largest, geometry = x.dtype.type(neutral), combine is np.maximum, _as_planes(window)
+    split(
+        lambda first, last: _kernels.windows(first, last, source, result, start, largest, geometry),
+        planes,
+        -(-_SHARE * planes // x.size),
+    )
+    return y
+
+
+def _pool_axes(
+    x: np.ndarray, window: Window, out: Sequence[int], combine: np.ufunc, neutral: Any
+) -> np.ndarray:
+    """One axis after another: k1 + k2 + k3 steps instead of k1 * k2 * k3."""
     y = _padded(x, window, neutral, out)
     for axis, (count, stride, dilation, kernel) in enumerate(
         zip(out, window.strides, window.dilations, window.kernel, strict=True), start=2

@@ -14,10 +14,12 @@ from nntc.ir.graph import Op, TensorType
 from nntc.ir.ops._numeric import (
     as_type,
     erf,
+    hardswish,
     highest,
     ieee,
     lowest,
     sigmoid,
+    silu,
     softplus,
     truncated_divide,
     working,
@@ -76,13 +78,13 @@ UNARY: dict[str, Function] = {
     "softplus": Function(softplus, FLOAT),
     "softsign": Function(lambda x: x / (1 + np.abs(x)), FLOAT),
     "mish": Function(lambda x: x * np.tanh(softplus(x)), FLOAT),
-    "silu": Function(lambda x: x * sigmoid(x), FLOAT),
+    "silu": Function(silu, FLOAT),
     "gelu": Function(lambda x: 0.5 * x * (1 + erf(x * math.sqrt(0.5))), FLOAT),
     "gelu_tanh": Function(
         lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
         FLOAT,
     ),
-    "hardswish": Function(lambda x: x * np.clip(x / 6 + 0.5, 0, 1), FLOAT),
+    "hardswish": Function(hardswish, FLOAT),
     "not": Function(np.logical_not, BOOL),
     "bitnot": Function(np.invert, INTEGER),
     "isnan": Function(np.isnan, FLOAT, gives_bool=True),
@@ -306,7 +308,10 @@ class Clip(Op):
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         low = np.array(_limit(self.min, x.dtype, math.ceil), x.dtype)
         high = np.array(_limit(self.max, x.dtype, math.floor), x.dtype)
-        return (as_type(np.minimum(np.maximum(x, low), high), x.dtype),)
+        y = np.empty_like(x)
+        np.maximum(x, low, out=y)
+        np.minimum(y, high, out=y)
+        return (y,)
 
 
 def _limit(limit: float, dtype: np.dtype[Any], rounding: Callable[[float], int]) -> float | int:
