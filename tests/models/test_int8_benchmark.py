@@ -134,6 +134,20 @@ def test_calibration_sets(shared_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_preprocessing_as_text_is_the_preprocessing_of_the_test(case) -> None:
+    import cv2
+
+    from nntc.data.preprocess import Preprocess
+
+    height, width = case.shape[2:] or ((240, 320) if case.calibration == "faces" else (256, 301))
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    png = cv2.imencode(".png", picture)[1].tobytes()
+    found = Preprocess.parse(case.preprocess).picture(png)
+    np.testing.assert_allclose(found, case.array(picture), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_fp32_reaches_what_is_known(case, shared_dir: Path) -> None:
     samples = case.samples(shared_dir, 4)
     found = fp32_outputs(case, shared_dir, samples)
