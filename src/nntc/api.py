@@ -24,13 +24,11 @@ Shapes = Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
 ModelSource = str | os.PathLike[str] | Any
 """A file name, an ``onnx.ModelProto`` or a :class:`nntc.ir.graph.Graph`."""
 
-MODEL_SUFFIXES = {".onnx": "onnx", ".umodel": "umodel"}
-"""File name ending → reader."""
-
 
 def load(
     model: ModelSource,
     *,
+    weights: str | os.PathLike[str] | None = None,
     shapes: Shapes | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
@@ -40,8 +38,10 @@ def load(
     """Read a model into a graph with static shapes.
 
     Args:
-        model: file name (.onnx, .umodel), an ``onnx.ModelProto``, or a graph, which is returned
-            as it is.
+        model: file name (see :data:`nntc.frontends.SUFFIXES`; .umodel), an ``onnx.ModelProto``,
+            or a graph, which is returned as it is.
+        weights: the file with the weights, for frameworks that keep them apart; default: the file
+            of the same name beside the model.
         shapes: shapes of the inputs; needed where the model leaves dimensions open.
         input_names, output_names: cut the model at these tensors.
         simplify: run the passes that make the graph smaller without changing what it computes.
@@ -56,7 +56,7 @@ def load(
         return model
     tell = progress or _silent
     tell("read", 0, 0)
-    graph = _read(model, shapes, input_names, output_names)
+    graph = _read(model, weights, shapes, input_names, output_names)
     if simplify:
         tell("simplify", 0, 0)
         graph = passes.simplify(graph)
@@ -65,30 +65,24 @@ def load(
 
 def _read(
     model: ModelSource,
+    weights: str | os.PathLike[str] | None,
     shapes: Shapes | None,
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> Graph:
-    """The graph from the front end that the file's name calls for."""
-    kind = "onnx"
-    if isinstance(model, (str, os.PathLike)):
-        suffix = Path(model).suffix.lower()
-        kind = MODEL_SUFFIXES.get(suffix, "")
-        if not kind:
-            known = ", ".join(MODEL_SUFFIXES)
-            raise UserError(f"{model}: unknown kind of model {suffix!r}; known are {known}")
-    if kind == "umodel":
-        if shapes or input_names or output_names:
+    """The graph from a UModel, or from the front end that the file's name calls for."""
+    if isinstance(model, (str, os.PathLike)) and Path(model).suffix.lower() == ".umodel":
+        if weights or shapes or input_names or output_names:
             raise UserError(
-                f"{model}: a UModel has fixed shapes, inputs and outputs; "
+                f"{model}: a UModel has fixed shapes, weights, inputs and outputs; "
                 "they are chosen when it is made"
             )
         from nntc.ir import umodel
 
         return umodel.load(model)
-    from nntc.frontends import onnx
+    from nntc import frontends
 
-    return onnx.load(model, shapes, input_names, output_names)
+    return frontends.load(model, weights, shapes, input_names, output_names)
 
 
 def check(model: ModelSource, **options: Any) -> list[Finding]:

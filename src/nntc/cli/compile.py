@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads a model."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx)")
+    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg)")
+    parser.add_argument(
+        "--weights", "--weight", metavar="FILE", help="its weights; default: the file beside MODEL"
+    )
     parser.add_argument(
         "--shapes",
         action="append",
@@ -54,6 +57,7 @@ def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
     from nntc.cli.options import parse_names, parse_shapes
 
     return {
+        "weights": args.weights,
         "shapes": parse_shapes(args.shapes) or None,
         "input_names": parse_names(args.input_names),
         "output_names": parse_names(args.output_names),
