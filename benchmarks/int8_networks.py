@@ -31,12 +31,13 @@ class Case:
     """A network to quantise.
 
     Attributes:
+        input: name of its input.
         calibration: set of :mod:`benchmarks.calibration_sets`.
         preprocess: what makes an input of a picture, as ``nntc quantize --preprocess`` takes it.
         array: the same as a function, of a picture with blue first.
         samples: names and inputs of the test, as many as the limit allows (0: all).
         score: one line: what the outputs amount to, given the fp32 outputs.
-        shapes: of the inputs that the file leaves open.
+        shape: of the input, where the file leaves it open.
     """
 
     name: str
@@ -83,7 +84,7 @@ def _photos(
     def samples(shared: Path, limit: int) -> list[tuple[str, np.ndarray]]:
         names = [name for name, _ in photos(shared).classes()]
         # A limited test takes photos from all classes.
-        names = names[:: len(names) // limit][:limit] if limit else names
+        names = names[:: max(1, len(names) // limit)][:limit] if limit else names
         return [(name, make(photos(shared).picture(name))) for name in names]
 
     return samples
