@@ -1,0 +1,295 @@
+"""Arrays in .npy and .npz files, one sample at a time: nothing is unpickled or read whole.
+
+Memory holds one sample. Of arrays stored plainly (``.npy``, ``np.savez``) any sample is read
+directly; those in Fortran order, where a sample lies all over the file, are memory-mapped.
+Compressed ones (``np.savez_compressed``) are read as a stream: going forward costs what it skips,
+going back starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import math
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from nntc.core.errors import Problems, UserError
+
+MAX_SAMPLE_BYTES = 1 << 31
+"""An array that has to be read at once is refused above this."""
+
+_CHUNK = 1 << 20
+_LOCAL_HEADER = 30
+
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,  # a compression method that nobody uses
+    OverflowError,
+    RuntimeError,  # an encrypted member
+    MemoryError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+)
+"""What NumPy and zipfile raise on damaged files."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is written before the numbers of an array; *start* is their offset."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    start: int
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _read_header(file: IO[bytes], where: str) -> Header:
+    """Raises: UserError, or one of DAMAGE."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=10000)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file, max_header_size=10000)
+    else:
+        raise UserError(f"{where}: .npy version {version[0]}.{version[1]} is not read")
+    if dtype.hasobject:
+        raise UserError(f"{where}: holds Python objects, not numbers")
+    if dtype.kind not in "biuf":
+        raise UserError(f"{where}: type {dtype} is no type of real numbers")
+    if any(dim < 0 for dim in shape):
+        raise UserError(f"{where}: damaged: shape {list(shape)}")
+    return Header(tuple(int(dim) for dim in shape), bool(fortran), dtype, file.tell())
+
+
+@contextlib.contextmanager
+def naming(where: str) -> Generator[None, None, None]:
+    """Errors of reading *where* as one UserError that names it."""
+    try:
+        yield
+    except OSError as err:
+        raise UserError(f"{where}: cannot be read: {err.strerror or err}") from None
+    except DAMAGE as err:
+        detail = str(err).strip() or type(err).__name__
+        raise UserError(f"{where}: damaged: {detail.splitlines()[0]}") from None
+
+
+class StoredArray:
+    """An array in a file, whose leading axis is the samples'.
+
+    Attributes:
+        where: the file, and the array's name in it, for messages.
+        name: the array's name; empty for .npy.
+    """
+
+    def __init__(self, path: Path, member: zipfile.ZipInfo | None = None) -> None:
+        """Reads the header only.
+
+        Raises:
+            UserError: not readable, damaged, or not an array of real numbers.
+        """
+        self.path = path
+        self.name = member.filename.removesuffix(".npy") if member else ""
+        self.where = f"{path}: array {self.name!r}" if member else str(path)
+        self._member = member
+        self._lock = threading.Lock()
+        self._stream: IO[bytes] | None = None
+        self._next = 0
+        self._crc = 0
+        self._mapped: np.ndarray | None = None
+        with naming(self.where), self._open() as file:
+            self._header = _read_header(file, self.where)
+            available = member.file_size if member else path.stat().st_size
+            if available - self._header.start < self._header.bytes:
+                raise UserError(
+                    f"{self.where}: damaged: shape {list(self.shape)} takes {self._header.bytes} "
+                    f"bytes, {available - self._header.start} are there"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._header.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._header.dtype
+
+    def read(self) -> np.ndarray:
+        """The whole array, read at once.
+
+        Raises:
+            UserError: damaged, or above MAX_SAMPLE_BYTES.
+        """
+        header = self._header
+        if header.bytes > MAX_SAMPLE_BYTES:
+            raise UserError(f"{self.where}: {header.bytes} bytes; {MAX_SAMPLE_BYTES} are read")
+        with naming(self.where), self._open() as file:
+            _read_header(file, self.where)
+            data = file.read(header.bytes)
+            # The end of a member is where its check sum is compared.
+            file.read(1)
+        return self._form(data, header.shape)
+
+    def sample(self, index: int) -> np.ndarray:
+        """``array[index]``, with memory for that sample alone.
+
+        Raises:
+            UserError: damaged.
+        """
+        with self._lock, naming(self.where):
+            plain = self._member is None or self._member.compress_type == zipfile.ZIP_STORED
+            if self._header.fortran and len(self.shape) > 1:
+                if not plain:
+                    raise UserError(
+                        f"{self.where}: compressed in Fortran order; samples cannot be read one "
+                        "by one (save np.ascontiguousarray of it, or with np.savez)"
+                    )
+                return np.array(self._map()[index])
+            return self._direct(index) if plain else self._streamed(index)
+
+    def _form(self, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+        if len(data) != math.prod(shape) * self.dtype.itemsize:
+            raise UserError(f"{self.where}: damaged: it ends early")
+        flat = np.frombuffer(data, self.dtype)
+        return flat.reshape(shape[::-1]).T if self._header.fortran else flat.reshape(shape)
+
+    @contextlib.contextmanager
+    def _open(self) -> Generator[IO[bytes], None, None]:
+        if self._member is None:
+            with self.path.open("rb") as file:
+                yield file
+        else:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self._member) as content:
+                yield content
+
+    def _map(self) -> np.ndarray:
+        if self._mapped is None:
+            start = self._data_offset() + self._header.start
+            self._mapped = np.memmap(self.path, self.dtype, "r", start, self.shape, "F")
+        return self._mapped
+
+    def _direct(self, index: int) -> np.ndarray:
+        """Not through a memory map: its pages would count as this process's memory."""
+        shape = self.shape[1:]
+        size = math.prod(shape) * self.dtype.itemsize
+        start = self._data_offset()
+        with self.path.open("rb") as file:
+            if index == 0:
+                file.seek(start)
+                self._crc, self._next = zlib.crc32(file.read(self._header.start)), 0
+            file.seek(start + self._header.start + index * size)
+            data = file.read(size)
+        if self._member is not None and index == self._next:
+            # Read in order, the check sum of the whole costs nothing to speak of.
+            self._crc, self._next = zlib.crc32(data, self._crc), index + 1
+            if self._next == self.shape[0] and self._crc != self._member.CRC:
+                raise UserError(f"{self.where}: damaged: the check sum is wrong")
+        return self._form(data, shape)
+
+    def _data_offset(self) -> int:
+        """Where in the file the .npy starts."""
+        member = self._member
+        if member is None:
+            return 0
+        if member.flag_bits & 1:
+            raise UserError(f"{self.where}: is encrypted")
+        with self.path.open("rb") as file:
+            file.seek(member.header_offset)
+            local = file.read(_LOCAL_HEADER)
+        if len(local) != _LOCAL_HEADER or local[:4] != b"PK\3\4":
+            raise UserError(f"{self.where}: damaged: no local header")
+        name, extra = struct.unpack_from("<HH", local, 26)
+        return member.header_offset + _LOCAL_HEADER + name + extra
+
+    def _streamed(self, index: int) -> np.ndarray:
+        assert self._member is not None
+        shape = self.shape[1:]
+        size = math.prod(shape) * self.dtype.itemsize
+        if self._stream is None or index < self._next:
+            self.close()
+            # The archive's own file is closed with the last stream on it.
+            with zipfile.ZipFile(self.path) as archive:
+                self._stream = archive.open(self._member)
+            self._next = 0
+            _read_header(self._stream, self.where)
+        try:
+            self._skip(self._stream, (index - self._next) * size)
+            data = self._stream.read(size)
+            if index == self.shape[0] - 1:
+                self._stream.read(1)
+            self._next = index + 1
+            return self._form(data, shape)
+        except BaseException:
+            self.close()
+            raise
+
+    def _skip(self, stream: IO[bytes], count: int) -> None:
+        while count:
+            found = len(stream.read(min(count, _CHUNK)))
+            if not found:
+                raise EOFError("it ends early")
+            count -= found
+
+    def close(self) -> None:
+        """Forget the stream; the next sample opens it again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def arrays_of(path: Path) -> list[StoredArray]:
+    """The arrays of an .npz, or the one of an .npy; told apart by content.
+
+    Raises:
+        UserError: names every array that cannot be used.
+    """
+    with naming(str(path)):
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start == b"\x93NUMPY":
+            return [StoredArray(path)]
+        if not start:
+            raise UserError(f"{path}: the file is empty")
+        if not start.startswith(b"PK"):
+            raise UserError(f"{path}: is neither an .npz nor an .npy file")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    problems = Problems()
+    found: list[StoredArray] = []
+    for member in members:
+        with problems.collect():
+            found.append(StoredArray(path, member))
+    problems.raise_if_any()
+    if not found:
+        raise UserError(f"{path}: holds no array")
+    names = [array.name for array in found]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: damaged: two arrays of one name")
+    return found
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """A file's bytes in pieces."""
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            yield piece
