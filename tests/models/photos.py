@@ -56,6 +56,15 @@ class Photos:
         with (self.folder / "labels.csv").open(encoding="utf-8") as file:
             return [(row["file"], int(row["class_index"])) for row in csv.DictReader(file)]
 
+    def synsets(self) -> list[tuple[str, str]]:
+        """Photos and the WordNet numbers of their ImageNet classes."""
+        with (self.folder / "labels.csv").open(encoding="utf-8") as file:
+            return [(row["file"], row["wnid"]) for row in csv.DictReader(file)]
+
+    def coco(self) -> list[str]:
+        """Names of the photos with known boxes, without ending."""
+        return sorted(file.stem for file in (self.folder / "coco" / "labels").glob("*.txt"))
+
     def cifar_classes(self) -> list[tuple[str, int]]:
         """Photos and their CIFAR-10 classes, where they have one."""
         kinds = {found: kind for kind, several in _CIFAR.items() for found in several}

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.models import faces, speech, text
+from tests.models import faces, speech, text, yolo
 from tests.models.photos import FACES
 from tests.models.runners import Runner
-from tests.models.zoo import alphabet, efficientnet_input, photos, samplenet_input
+from tests.models.zoo import (
+    alphabet,
+    efficientnet_input,
+    photos,
+    samplenet_input,
+    tiny_darknet_input,
+)
 
 
 @dataclass
@@ -21,12 +27,14 @@ class Result:
     Attributes:
         text: for people; equal for equal results.
         exact: classes, counts, characters, regions: equal or wrong.
-        close: boxes in pixels and probabilities, compared within a twentieth of one.
+        close: boxes in pixels and probabilities.
+        within: how far apart those may be.
     """
 
     text: str
     exact: list[object] = field(default_factory=list)
     close: list[np.ndarray] = field(default_factory=list)
+    within: float = 0.05
 
     def differs(self, other: Result) -> str:
         """In what the results differ; empty if in nothing."""
@@ -37,7 +45,7 @@ class Result:
             index, (mine, theirs) = next((i, p) for i, p in enumerate(pairs) if p[0] != p[1])
             return f"item {index}: {mine} instead of {theirs}"
         for index, (mine, theirs) in enumerate(zip(self.close, other.close, strict=True)):
-            if mine.shape != theirs.shape or not np.allclose(mine, theirs, rtol=0, atol=0.05):
+            if mine.shape != theirs.shape or not np.allclose(mine, theirs, 0, self.within):
                 return f"photo {index}: {mine.tolist()} instead of {theirs.tolist()}"
         return ""
 
@@ -87,6 +95,23 @@ def name_photos(run: Runner, shared: Path, few: bool) -> Result:
     return _right(found, [wanted for _, wanted in listed])
 
 
+def name_photos_darknet(run: Runner, shared: Path, few: bool) -> Result:
+    """ImageNet classes of photos, which Darknet numbers otherwise."""
+    listed = _sample(photos(shared).synsets(), few, 2)
+    order = (shared / "models/darknet/tiny_darknet/imagenet.labels.list").read_text().split()
+    ranks: list[int] = []
+    for name, wanted in listed:
+        found = _only(
+            run("tiny_darknet", {"data": tiny_darknet_input(photos(shared).picture(name))})
+        )
+        likely = np.argsort(-found.ravel(), kind="stable")
+        ranks.append(int(np.flatnonzero(likely == order.index(wanted))[0]))
+    first, five = (sum(rank < count for rank in ranks) for count in (1, 5))
+    return Result(
+        f"{first} of {len(ranks)} right, {five} among the first 5", [r < 1 for r in ranks]
+    )
+
+
 def name_thumbnails(run: Runner, shared: Path, few: bool) -> Result:
     """CIFAR-10 classes of photos scaled down to 32 pixels."""
     listed = _sample(photos(shared).cifar_classes(), few, 7)
@@ -119,6 +144,27 @@ def _faces(boxes: list[np.ndarray]) -> Result:
     counts = ", ".join(str(len(found)) for found in boxes)
     ordered = [found[np.lexsort(np.round(found).T[:2])] for found in boxes]
     return Result(f"{counts} faces", close=ordered)
+
+
+def _things(detector: yolo.Detector) -> Work:
+    def work(run: Runner, shared: Path, few: bool) -> Result:
+        """Things on photos of COCO."""
+        known = yolo.FASTEST.kinds(shared / "models")
+        kinds = detector.kinds(shared / "models")
+        boxes: list[np.ndarray] = []
+        right = wrong = there = 0
+        for name in _sample(photos(shared).coco(), few, 2):
+            photo = photos(shared).picture(f"coco/{name}.jpg")
+            found = detector.found(run(detector.network, detector.inputs(photo)), photo)
+            labels = photos(shared).folder / "coco" / "labels" / f"{name}.txt"
+            one = yolo.hits(found, yolo.truth(labels, photo), kinds, known)
+            right, wrong, there = right + one[0], wrong + one[1], there + one[2]
+            boxes.append(found[np.lexsort(np.round(found).T[:2])])
+        recall, precision = right / max(there, 1), right / max(right + wrong, 1)
+        text = f"recall {recall:.3f}, precision {precision:.3f}"
+        return Result(text, close=boxes, within=0.5)
+
+    return work
 
 
 def find_text(run: Runner, shared: Path, few: bool) -> Result:
@@ -173,5 +219,23 @@ TASKS: tuple[Task, ...] = (
     ),
     Task("find text", ("ppocr_v4_det",), find_text, "18, 7, 11 regions of text"),
     Task("read text", ("ppocr_v4_rec",), read_text, " / ".join(text.LINES.values())),
+    Task(
+        "name photos, darknet",
+        ("tiny_darknet",),
+        name_photos_darknet,
+        "325 of 500 right, 429 among the first 5",
+    ),
+    Task(
+        "find things, darknet yolo-fastest",
+        ("yolo_fastest",),
+        _things(yolo.FASTEST),
+        "recall 0.247, precision 0.486",
+    ),
+    Task(
+        "find things, darknet nano",
+        ("yolo_nano_voc",),
+        _things(yolo.NANO),
+        "recall 0.289, precision 0.455",
+    ),
     Task("hear speech", ("silero_vad",), hear_speech, "71 of 149 frames are speech"),
 )

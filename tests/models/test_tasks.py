@@ -1,4 +1,4 @@
-"""Trained networks, compiled and simulated, do on real data what they do in ONNX Runtime."""
+"""Trained networks, compiled and simulated, do on real data what they do in their reference."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.runners import Compiled, OnnxRuntime, SideBySide
+from tests.models.runners import Compiled, Reference, SideBySide
 from tests.models.tasks import TASKS, Task
 
 
 def check(task: Task, shared: Path, few: bool) -> str:
-    """Do the task in ONNX Runtime and simulated; returns the result's text."""
-    reference = OnnxRuntime(shared)
+    """Do the task in the reference and simulated; returns the result's text."""
+    reference = Reference(shared)
     simulated = SideBySide(Compiled(shared), reference)
     expected = task.work(reference, shared, few)
     found = task.work(simulated, shared, few)

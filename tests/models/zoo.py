@@ -1,4 +1,4 @@
-"""The table of real trained ONNX networks: file, shapes, and a real input for each.
+"""The table of real trained networks: file, shapes, and a real input for each.
 
 The files are no part of the project; they lie in the folder that the fixture ``shared_dir`` finds.
 """
@@ -6,13 +6,13 @@ The files are no part of the project; they lie in the folder that the fixture ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from tests.models import faces, speech, text
+from tests.models import faces, speech, text, yolo
 from tests.models.photos import Photos, centre, planes, resize
 
 Arrays = Mapping[str, np.ndarray]
@@ -23,18 +23,23 @@ class Network:
     """One network.
 
     Attributes:
-        file: below the folder of ONNX models.
+        file: below the folder of the framework's models.
         sample: a real input; its shapes are those that the network is compiled for by default.
         quick: small enough for the simulator's reference engine.
+        layers: outputs of the graph that OpenCV's reader calls otherwise, and how.
+        is_loose: the reference differs: OpenCV adds 1e-6 to variances, where Darknet adds 1e-5.
     """
 
     name: str
     file: str
     sample: Callable[[Photos], dict[str, np.ndarray]]
     quick: bool = False
+    framework: str = "onnx"
+    layers: Mapping[str, str] = field(default_factory=dict)
+    is_loose: bool = False
 
     def path(self, shared: Path) -> Path:
-        return shared / "models" / "onnx" / self.file
+        return shared / "models" / self.framework / self.file
 
 
 def photos(shared: Path) -> Photos:
@@ -107,6 +112,19 @@ def _text_recogniser(source: Photos) -> dict[str, np.ndarray]:
     return {"x": text.pieces(source.picture("ocr/text_rec.jpg"))[0]}
 
 
+def tiny_darknet_input(photo: np.ndarray) -> np.ndarray:
+    """f32[1, 3, 224, 224]: the middle, red first, 0 ... 1."""
+    return planes(centre(photo, 224, 224)[:, :, ::-1].astype(np.float32) / 255)
+
+
+def _tiny_darknet(source: Photos) -> dict[str, np.ndarray]:
+    return {"data": tiny_darknet_input(source.picture(source.classes()[100][0]))}
+
+
+def _dog(source: Photos) -> dict[str, np.ndarray]:
+    return yolo.NANO.inputs(source.picture("detect/dog.jpg"))
+
+
 def _voice(source: Photos) -> dict[str, np.ndarray]:
     sound = source.sound()
     state = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 1, 128)).astype(np.float32)
@@ -126,5 +144,29 @@ NETWORKS: dict[str, Network] = {
         Network("ppocr_v4_det", "ppocr_v4_det/ch_PP-OCRv4_det_infer.onnx", _text_detector),
         Network("ppocr_v4_rec", "ppocr_v4_rec/ch_PP-OCRv4_rec_infer.onnx", _text_recogniser),
         Network("silero_vad", "silero_vad/silero_vad_16k_op15.onnx", _voice, quick=True),
+        Network(
+            "tiny_darknet",
+            "tiny_darknet/tiny.cfg",
+            _tiny_darknet,
+            framework="darknet",
+            is_loose=True,
+            layers={"softmax_21": "softmax_21"},
+        ),
+        Network(
+            "yolo_fastest",
+            "yolo_fastest_1_1/yolo-fastest-1.1.cfg",
+            _dog,
+            framework="darknet",
+            is_loose=True,
+            layers={"yolo_121": "conv_120", "yolo_130": "conv_129"},
+        ),
+        Network(
+            "yolo_nano_voc",
+            "mobilenetv2_yolov3_nano_voc/MobileNetV2-YOLOv3-Nano-voc.cfg",
+            _dog,
+            framework="darknet",
+            is_loose=True,
+            layers={"yolo_69": "conv_68", "yolo_79": "conv_78"},
+        ),
     )
 }
