@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from nntc.ir.graph import Graph, Node, Op, TensorType, Value, infer_types
 
 
 def run(
-    graph: Graph, inputs: Mapping[str, np.ndarray], values: bool = False
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    values: bool = False,
+    visit: Callable[[Value, np.ndarray], object] | None = None,
 ) -> dict[str, np.ndarray]:
     """Results of the graph.
 
@@ -20,6 +23,7 @@ def run(
         inputs: one array per network input, of exactly its element type and shape.
         values: return every computed value, not the outputs alone; else a value is freed after
             its last use.
+        visit: called with every input and every computed value as soon as it exists.
 
     Returns:
         Name → array, in execution order, the outputs in their own order.
@@ -29,11 +33,16 @@ def run(
             operator meets an index that does not exist.
     """
     arrays = _network_inputs(graph, inputs)
+    if visit is not None:
+        for value, array in arrays.items():
+            visit(value, array)
     left = Counter(v for node in graph.nodes for v in node.operands)
     left.update(graph.outputs)
     for node in graph.nodes:
         operands = [None if v is None else arrays.get(v, v.data) for v in node.inputs]
         for value, result in zip(node.outputs, _run_node(node, operands), strict=True):
+            if visit is not None:
+                visit(value, result)
             if values or left[value]:
                 arrays[value] = result
         if values:
