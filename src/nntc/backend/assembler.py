@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nntc.backend.local import Local
-from nntc.backend.stream import Range, Stream
+from nntc.backend.stream import Range, Stream, l2_range
 from nntc.isa import Direction, Fmt, Form, form
+from nntc.isa.chip import L2_BASE, WORD_BYTES
 from nntc.isa.layout import Shape4, aligned_strides
 
 Scalar = float
@@ -69,7 +70,8 @@ def _ranges(*tensors: Local | Scalar | None) -> list[Range]:
     return [t.extent for t in tensors if isinstance(t, Local)]
 
 
-def _shape(role: str, shape: Shape4) -> dict[str, int]:
+def shape_fields(role: str, shape: Shape4) -> dict[str, int]:
+    """A tensor's sizes."""
     return {f"{role}_{d}": size for d, size in zip("nchw", shape, strict=True)}
 
 
@@ -137,6 +139,17 @@ class Assembler:
             shape,
             (source.address, source.strides, Fmt.FP32),
             (target.address, target.strides, Fmt.FP32),
+        )
+
+    def copy_to_l2(self, offset: int, address: int, rows: int, cols: int) -> None:
+        """System memory → L2, *rows* times *cols* words without gaps."""
+        shape, strides = (1, 1, rows, cols), (rows * cols, rows * cols, cols, 1)
+        self._gdma(
+            form("copy.s2s"),
+            shape,
+            (address, strides, Fmt.FP32),
+            (L2_BASE + offset, strides, Fmt.FP32),
+            writes=[l2_range(offset, rows * cols * WORD_BYTES)],
         )
 
     def fill_system(self, shape: Sequence[int], target: System, bits: int) -> None:
@@ -209,8 +222,8 @@ class Assembler:
     ) -> None:
         """``ar``: any strides, operands broadcast by stride 0, constants on either side."""
         what = form(mnemonic)
-        fields = {**_shape("res0", out.shape), "res0_addr": out.address, **extra}
-        fields.update(_strided("res0", out))
+        fields = {**shape_fields("res0", out.shape), "res0_addr": out.address, **extra}
+        fields.update(stride_fields("res0", out))
         reads: list[Range] = []
         for role, operand in (("opd0", a), ("opd1", b)):
             if operand is None:
@@ -218,7 +231,7 @@ class Assembler:
             if isinstance(operand, Local):
                 seen = operand.broadcast(out.shape)
                 fields[f"{role}_addr"] = seen.address
-                fields.update(_strided(role, seen))
+                fields.update(stride_fields(role, seen))
                 reads.append(seen.extent)
             else:
                 fields[f"opt_{role}_const"] = 1
@@ -236,7 +249,7 @@ class Assembler:
         **extra: int,
     ) -> None:
         """Forms that know only the aligned layout of the result's shape."""
-        fields = {**_shape("res0", out.shape), "res0_addr": out.address, **extra}
+        fields = {**shape_fields("res0", out.shape), "res0_addr": out.address, **extra}
         for role, operand in reads.items():
             if isinstance(operand, Local):
                 fields[f"{role}_addr"] = operand.address
@@ -288,7 +301,7 @@ class Assembler:
         """``out = a > b ? c : d``; every tensor aligned and of one shape."""
         # A select writes only result 1; the place of result 0 is what cycle counters look at.
         at = {"res0_addr": out.address, "res1_addr": out.address}
-        fields = {**_shape("res0", out.shape), **at}
+        fields = {**shape_fields("res0", out.shape), **at}
         reads: list[Range] = []
         for role, operand in zip(("opd0", "opd1", "opd2", "opd3"), (a, b, c, d), strict=True):
             if isinstance(operand, Local):
@@ -338,8 +351,11 @@ class Assembler:
         self._aligned("sfu.taylor", out, {"opd0": x}, opd1_addr=table, opd1_n=length)
 
     def lookup(self, out: Local, index: Local, table: int) -> None:
-        """Table in L2 indexed by the low 8 bits of *index*."""
-        self._aligned("lut.i32", out, {"opd0": index}, opd1_addr=table)
+        """Table of 256 words in L2 indexed by the low 8 bits of *index*."""
+        fields = {**shape_fields("res0", out.shape), "res0_addr": out.address}
+        fields.update(opd0_addr=index.address, opd1_addr=table)
+        reads = [index.extent, l2_range(table, 256 * WORD_BYTES)]
+        self.stream.append(form("lut.i32").make(**fields), reads, [out.extent])
 
     # -- windows and matrices ---------------------------------------------------------------
 
@@ -363,7 +379,7 @@ class Assembler:
         kh, kw = window.kernel
         fields = {
             **window.fields(),
-            **_shape("res0", out.shape),
+            **shape_fields("res0", out.shape),
             "opd0_c": x.shape.c,
             "opd0_h": x.shape.h,
             "opd0_w": x.shape.w,
@@ -378,7 +394,7 @@ class Assembler:
             "opt_kernel_rotate": int(rotate),
             "opt_res_add": int(accumulate),
         }
-        fields.update(_strided("opd0", x))
+        fields.update(stride_fields("opd0", x))
         if bias is not None:
             fields.update(tsk_opd_num=3, opd2_addr=bias.address)
         reads = _ranges(x, weight, bias) + ([out.extent] if accumulate else [])
@@ -390,7 +406,7 @@ class Assembler:
         """fp32 depthwise convolution; a constant weight makes it a window sum."""
         fields = {
             **window.fields(),
-            **_shape("res0", out.shape),
+            **shape_fields("res0", out.shape),
             "opd0_h": x.shape.h,
             "opd0_w": x.shape.w,
             "res0_addr": out.address,
@@ -410,7 +426,7 @@ class Assembler:
         """fp32 maximum over a window; padding counts as -FLT_MAX."""
         fields = {
             **window.fields(),
-            **_shape("res0", out.shape),
+            **shape_fields("res0", out.shape),
             "opd0_h": x.shape.h,
             "opd0_w": x.shape.w,
             "res0_addr": out.address,
@@ -453,7 +469,8 @@ class Assembler:
         self.stream.append(form("matmul.f32").make(**fields), reads, [out.extent])
 
 
-def _strided(role: str, tensor: Local) -> dict[str, int]:
+def stride_fields(role: str, tensor: Local) -> dict[str, int]:
+    """A tensor's strides, in words."""
     explicit = {f"{role}_{d}_str": s for d, s in zip("nchw", tensor.strides, strict=True)}
     return {f"short_{role}_str": 3, **explicit}
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from nntc.backend import group as groups
 from nntc.backend import matmul, moves, pipeline
 from nntc.backend.assembler import Assembler
+from nntc.backend.fixed_ops import LUT_BYTES, Int8Lut
 from nntc.backend.grouping import Unit, form_units
 from nntc.backend.legalize import Finding, Legal, examine, legalize
 from nntc.backend.memory import PAGE, Coefficients, Placement, allocate, memory_root
 from nntc.backend.options import CompileOptions, CompileResult, Where
-from nntc.backend.plan import Step, Storage
+from nntc.backend.plan import Step, Storage, Transfer
 from nntc.backend.stream import Stream
 from nntc.backend.subnets import Interface, Part, cpu_step, split, subnets
 from nntc.bmodel import CHIP, BModel, Coeff, CommandGroup, Net, Stage
@@ -51,7 +54,7 @@ def compile_graph(
     parts = split(units)
     for index, part in enumerate(parts):
         report("plan", index, len(parts))
-        part.steps = _plan(part, placement)
+        part.steps = [*_tables(part, placement), *_plan(part, placement)]
     context = align_up(CONTEXT_BASE + coefficients.size, PAGE)
     steps = [step for part in parts for step in part.steps]
     births = _lifetimes(steps, placement.storages, chosen.keep_values)
@@ -66,7 +69,7 @@ def compile_graph(
         part.groups = [CommandGroup(*g.encode()) for g in stream.finish()]
         counts = stream.counts()
         tiu, gdma = tiu + counts[0], gdma + counts[1]
-    interface = Interface(graph, legal.graph, placement)
+    interface = Interface(graph, legal.graph, placement, chosen.scales)
     chain = subnets(parts, interface)
     stage = Stage(
         inputs=interface.tensors(legal.graph.inputs),
@@ -136,6 +139,26 @@ def _plan(part: Part, placement: Placement) -> list[Step]:
     return steps
 
 
+def _tables(part: Part, placement: Placement) -> list[Step]:
+    """A step that puts the part's look-up tables into L2."""
+    tables = {
+        node.op.offset: node.op.table for node in part.nodes() if isinstance(node.op, Int8Lut)
+    }
+    if not tables:
+        return []
+    first, last = min(tables), max(tables)
+    rows = (last - first) // LUT_BYTES + 1
+    words = np.zeros((rows, 256), np.uint32)
+    for offset, table in tables.items():
+        words[(offset - first) // LUT_BYTES] = np.frombuffer(table, np.uint8)
+    storage = placement.coefficients.add(words, "tables")
+
+    def emit(asm: Assembler) -> None:
+        asm.copy_to_l2(first, storage.address, rows, 256)
+
+    return [Step("tables", stores=[Transfer(emit, None, reads=(storage,))])]
+
+
 def _lifetimes(steps: list[Step], storages: list[Storage], forever: bool) -> dict[Storage, int]:
     """First write of every storage; its last use goes into ``dies``."""
     births: dict[Storage, int] = {}
@@ -160,5 +183,6 @@ def _value_map(legal: Legal, placement: Placement) -> dict[str, Where]:
             continue
         storage = placement.of(value)
         if storage.dies >= 0:
-            found[name] = Where(storage.address, value.dtype, value.shape)
+            packed = legal.packed.get(name)
+            found[name] = Where(storage.address, value.dtype, value.shape, packed)
     return found

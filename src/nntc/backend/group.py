@@ -11,8 +11,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from nntc.backend.kernels.conv import ConvKernel
 from nntc.backend.kernels.kernel import Need, ReduceKernel, view_of
 from nntc.backend.memory import Placement
@@ -119,7 +117,7 @@ class Group(Members):
         anchor = self.anchor
         parts, least_h, least_w = 1, 1, 1
         if isinstance(anchor, ConvKernel) and not anchor.depthwise:
-            parts = ceil_div(anchor.inner, 2)
+            parts = ceil_div(anchor.inner, 2) if anchor.accumulates else 1
             c //= anchor.groups
         if anchor is not None:
             least_h, least_w = anchor.geometry.h.least, anchor.geometry.w.least
@@ -170,7 +168,7 @@ class Group(Members):
         if t.c == 1 or anchor is None:
             return True
         spatial = t.n * t.h * t.w
-        weights = getattr(anchor, "weight", np.zeros(0)).size
+        weights = anchor.weight_words if isinstance(anchor, ConvKernel) else 0
         return weights * (spatial - 1) >= anchor.input.type.size * (t.c - 1)
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nntc.backend import moves
+from nntc.backend import fixed_ops, moves
 from nntc.backend.group import Group
 from nntc.backend.kernels import pointwise
 from nntc.backend.kernels.conv import FixedConvKernel, PackedConvKernel, PoolKernel
+from nntc.backend.kernels.fixed import Int8ConvKernel, Int8PointwiseKernel, Int8PoolKernel
 from nntc.backend.kernels.kernel import Kernel, PointwiseKernel, ReduceKernel
 from nntc.backend.memory import memory_root
 from nntc.backend.ops import PackedConv
@@ -59,7 +60,15 @@ def form_units(graph: Graph, separate: bool = False) -> list[Unit]:
 
 def _groupable(node: Node) -> bool:
     return is_elementwise(node) or isinstance(
-        node.op, (ops.Conv, ops.ConvTranspose, PackedConv, ops.MaxPool, ops.AveragePool)
+        node.op,
+        (
+            ops.Conv,
+            ops.ConvTranspose,
+            PackedConv,
+            fixed_ops.Int8Conv,
+            ops.MaxPool,
+            ops.AveragePool,
+        ),
     )
 
 
@@ -180,6 +189,10 @@ def _kernel(node: Node, space: Space) -> Kernel | None:
         return FixedConvKernel(node)
     if isinstance(node.op, PackedConv):
         return PackedConvKernel(node)
+    if isinstance(node.op, fixed_ops.Int8Conv):
+        return Int8ConvKernel(node)
+    if isinstance(node.op, fixed_ops.Int8MaxPool):
+        return Int8PoolKernel(node)
     if isinstance(node.op, (ops.MaxPool, ops.AveragePool)):
         return PoolKernel(node)
     for value in (*node.operands, node.output):
@@ -199,6 +212,8 @@ def _kernel(node: Node, space: Space) -> Kernel | None:
         if slots is None or not slots <= {2, 3}:
             return None
         return ReduceKernel(node, space)
+    if isinstance(node.op, fixed_ops.ELEMENTWISE):
+        return Int8PointwiseKernel(node, space)
     return PointwiseKernel(node, space)
 
 

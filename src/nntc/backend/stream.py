@@ -3,8 +3,8 @@
 Instructions arrive in one order that is correct when executed one by one. Each engine runs its
 own stream in order and in parallel with the other, so an instruction must wait for the last
 command of the other engine that conflicts with it (reads what it writes, writes what it reads or
-writes). The conflicts are found from byte ranges of local memory; system memory is touched by the
-GDMA alone, which is in order.
+writes). The conflicts are found from byte ranges of local memory and L2; system memory is touched
+by the GDMA alone, which is in order.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nntc.isa import Engine, Instruction
+from nntc.isa.chip import LANE_BYTES
 
 Range = tuple[int, int]
-"""Byte range [start, stop) in a lane of local memory."""
+"""Byte range [start, stop) in a lane of local memory, or behind LANE_BYTES in L2."""
 
 GROUP_LIMIT = 30000
 """Commands per engine in one command group; ids have 16 bits."""
+
+
+def l2_range(offset: int, size: int) -> Range:
+    """Bytes of L2: numbers that no byte of a lane has."""
+    return LANE_BYTES + offset, LANE_BYTES + offset + size
 
 
 @dataclass

@@ -6,7 +6,7 @@ border lies in the context area and is copied to and from the host by the runtim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nntc.backend.grouping import Unit
@@ -87,10 +87,18 @@ class Interface:
     Args:
         source: the user's graph: names of the net's inputs and outputs.
         legal: the legal graph: the values behind them.
+        scales: of inputs and outputs, by name.
     """
 
-    def __init__(self, source: Graph, legal: Graph, placement: Placement) -> None:
+    def __init__(
+        self,
+        source: Graph,
+        legal: Graph,
+        placement: Placement,
+        scales: Mapping[str, float] | None = None,
+    ) -> None:
         self.placement = placement
+        self._scales = dict(scales or {})
         self.legal = legal
         self._names: dict[Value, str] = {}
         pairs = [
@@ -123,13 +131,15 @@ class Interface:
 
     def tensor(self, value: Value, index: int) -> Tensor:
         both = MemType.TPU | MemType.CPU
+        name = self.name(value)
         return Tensor(
-            name=self.name(value),
+            name=name,
             dtype=BDataType.UINT32 if value in self._unsigned else _TYPES[value.dtype],
             shape=self._shapes.get(value, value.shape) or (1,),
             store_mode=StoreMode.N1,
             device_addr=self.placement.of(value).address,
             mem_type=both if value in self._on_host else MemType.TPU,
+            scale=self._scales.get(name, 1.0),
             index=index,
         )
 

@@ -215,9 +215,7 @@ def simulate(result: CompileResult, inputs: Mapping[str, np.ndarray]) -> dict[st
     )
     found: dict[str, np.ndarray] = {}
     for name, place in result.value_map.items():
-        size = int(np.prod(place.shape, dtype=np.int64)) * place.dtype.size
-        data = launch.context.read(place.address, size)
-        found[name] = data.view(place.dtype.numpy).reshape(place.shape)
+        found[name] = place.decode(launch.context.read(place.address, place.size))
     return {**found, **launch.host}
 
 

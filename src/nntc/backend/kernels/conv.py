@@ -57,13 +57,19 @@ class PoolKernel(WindowKernel):
 
 
 class ConvKernel(WindowKernel):
-    """Base of convolutions: channels of groups, cut into parts."""
+    """Base of convolutions: channels of groups, cut into parts if results can accumulate."""
 
+    accumulates = True
     out_channels: int
     inner: int
     groups: int
     depthwise: bool
     rotate: bool
+
+    @property
+    def weight_words(self) -> int:
+        """Size of weights that are loaded anew for every cut of the images; 0: not known."""
+        return 0
 
     def _inner_span(self, part: int, parts: int) -> Span:
         pairs = ceil_div(self.inner, 2)
@@ -132,6 +138,10 @@ class FixedConvKernel(ConvKernel):
                 self.weight = window.dense_weight(self.weight, self.groups)
                 self.groups = 1
         self.out_channels, self.inner = self.weight.shape[:2]
+
+    @property
+    def weight_words(self) -> int:
+        return self.weight.size
 
     def constants(self, box: Box, part: int, parts: int) -> list[Constant]:
         name, (start, stop) = self.node.name, box.c

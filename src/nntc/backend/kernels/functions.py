@@ -63,11 +63,11 @@ ATANH_SERIES = (
 )
 """p of :meth:`Tile.near_zero`, Cephes again."""
 
-_TWO23 = 8388608.0
+TWO23 = 8388608.0
 _SMALLEST = 2.0**-126
 """The smallest normal number: what is nearer to zero counts as zero."""
 
-_ROUND = 12582912.0
+ROUND = 12582912.0
 """1.5 * 2**23: adding it rounds |x| < 2**22 to an integer in the low mantissa bits."""
 
 
@@ -123,7 +123,7 @@ class Tile:
         asm.binary("max", k, x, -88.0)
         asm.binary("min", r, k, most)
         # The sum's low mantissa bits hold k + 127, which shifted left is the float 2**k.
-        magic = _ROUND + 127.0
+        magic = ROUND + 127.0
         asm.binary("mul", power, r, _LOG2E)
         asm.binary("add", power, power, magic)
         asm.binary("sub", k, power, magic)
@@ -137,7 +137,7 @@ class Tile:
         e, m, p, square = self.scratch(), self.scratch(), self.scratch(), self.scratch()
         asm.integer("shift", e, x, -23)
         asm.integer("or", e, e, 0x4B000000)
-        asm.binary("sub", e, e, _TWO23 + 127.0)
+        asm.binary("sub", e, e, TWO23 + 127.0)
         asm.integer("and", m, x, 0x007FFFFF)
         asm.integer("or", m, m, 0x3F800000)
         # Move the significand from [1, 2) to [0.707, 1.414), where the polynomial holds.
@@ -183,9 +183,9 @@ class Tile:
     def _round_magnitude(self, out: Local, a: Local) -> None:
         """Round a >= 0 half to even."""
         t = self.scratch()
-        self.asm.binary("add", t, a, _TWO23)
-        self.asm.binary("sub", t, t, _TWO23)
-        self.asm.where_greater(out, a, _TWO23, a, t)
+        self.asm.binary("add", t, a, TWO23)
+        self.asm.binary("sub", t, t, TWO23)
+        self.asm.where_greater(out, a, TWO23, a, t)
 
     def round(self, out: Local, x: Local) -> None:
         """Half to even, for every magnitude."""
@@ -301,8 +301,8 @@ class Tile:
         asm.binary("mul", k, x, 1.0 / math.pi)
         if shift:
             asm.binary("add", k, k, shift)
-        asm.binary("add", sign, k, _ROUND)
-        asm.binary("sub", k, sign, _ROUND)
+        asm.binary("add", sign, k, ROUND)
+        asm.binary("sub", k, sign, ROUND)
         asm.integer("shift", sign, sign, 31)
         if shift:
             asm.binary("sub", k, k, shift)
@@ -399,12 +399,12 @@ class Tile:
         asm, low = self.asm, self.scratch()
         asm.integer("and", low, x, 0xFFFF)
         asm.integer("or", low, low, 0x4B000000)
-        asm.binary("sub", low, low, _TWO23)
+        asm.binary("sub", low, low, TWO23)
         asm.shift_arithmetic(out, x, -16)
         asm.integer("and", out, out, 0x7FFFFF)
         asm.integer("xor", out, out, 0x400000)
         asm.integer("or", out, out, 0x4B000000)
-        asm.binary("sub", out, out, _TWO23 + 4194304.0)
+        asm.binary("sub", out, out, TWO23 + 4194304.0)
         asm.binary("mul", out, out, 65536.0)
         asm.binary("add", out, out, low)
 

@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from nntc.backend.assembler import Assembler, Scalar
-from nntc.backend.kernels.functions import ASINH_SERIES, ATANH_SERIES, SINH_SERIES, Tile
+from nntc.backend.assembler import Assembler, Scalar, f32_bits
+from nntc.backend.fixed_ops import ELEMENTWISE, ByteToFloat, RoundToBits
+from nntc.backend.kernels.functions import (
+    ASINH_SERIES,
+    ATANH_SERIES,
+    ROUND,
+    SINH_SERIES,
+    TWO23,
+    Tile,
+)
 from nntc.backend.local import Local
 from nntc.backend.ops import Bits, Compare, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.ir import ops
@@ -362,6 +370,13 @@ def _emit(t: Tile, out: Local, op: Op, args: list[Any]) -> None:
         case Widen() | Narrow():
             # The GDMA converts on the way from and to system memory.
             t.asm.copy(out, x)
+        case RoundToBits():
+            t.asm.binary("add", out, x, ROUND)
+        case ByteToFloat():
+            t.asm.integer("and", out, x, 0xFF)
+            # The exponent of 2**23 above the byte; flipping the sign bit adds 128.
+            t.asm.integer("xor", out, out, f32_bits(TWO23) | (128 if op.signed else 0))
+            t.asm.binary("sub", out, out, TWO23 + (128.0 if op.signed else 0.0))
         case Bits():
             if op.fn == "signed_shift":
                 t.asm.shift_arithmetic(out, x, args[1])
@@ -392,12 +407,15 @@ _TYPES = (
     Bits,
     Widen,
     Narrow,
+    RoundToBits,
+    ByteToFloat,
+    *ELEMENTWISE,
 )
 _BINARY = ("add", "sub", "mul", "div", "max", "min", "pow")
 
 
 def is_pointwise(op: Op) -> bool:
-    """Whether this module emits the (legalised) operator."""
+    """Whether the (legalised) operator is element-wise; fixed.py emits those on 8 bits."""
     if isinstance(op, ops.Unary):
         return op.fn in _UNARY
     if isinstance(op, ops.Binary):
@@ -412,6 +430,10 @@ def immediate(value: Value, op: Op) -> float | int | None:
     number = value.data.reshape(-1)[0]
     if isinstance(op, Bits):
         return int(number)
+    if isinstance(op, ELEMENTWISE):
+        # An instruction's constant is one byte for all samples.
+        same = len(set(np.asarray(number).tobytes())) == 1
+        return int(number) & 0xFF if same else None
     return None if value.dtype.is_integer else float(number)
 
 

@@ -6,7 +6,7 @@ from nntc.backend.assembler import Assembler
 from nntc.backend.local import Local
 from nntc.isa.layout import Shape4, Strides
 
-OPERATIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min", "prod": "mul"}
+OPERATIONS = {"sum": "add", "mean": "add", "max": "max", "min": "min", "prod": "mul", "or": "or"}
 
 
 def emit_reduce(asm: Assembler, fn: str, out: Local, x: Local, scratch: Local) -> None:
@@ -28,6 +28,7 @@ def emit_reduce(asm: Assembler, fn: str, out: Local, x: Local, scratch: Local) -
         strides = Strides(x.strides.n, x.strides.c, h * w, 1)
         x, scratch = x.view(shape, strides), scratch.view(shape, strides)
     op = OPERATIONS[fn]
+    combine = asm.integer if fn == "or" else asm.binary
     count = x.shape.h if over_h and not over_w else x.shape.w
     if not (over_h or over_w):
         asm.copy(out, x)
@@ -37,10 +38,10 @@ def emit_reduce(asm: Assembler, fn: str, out: Local, x: Local, scratch: Local) -
     while size > 1:
         half = size // 2
         target = out if size <= 3 else scratch.part(**{axis: (0, half)})
-        asm.binary(op, target, _piece(source, axis, 0, half), _piece(source, axis, half, 2 * half))
+        combine(op, target, _piece(source, axis, 0, half), _piece(source, axis, half, 2 * half))
         if size % 2:
             first = _piece(target, axis, 0, 1)
-            asm.binary(op, first, first, _piece(source, axis, size - 1, size))
+            combine(op, first, first, _piece(source, axis, size - 1, size))
         source, size = target, half
     if fn == "mean":
         asm.binary("mul", out, out, 1.0 / count)

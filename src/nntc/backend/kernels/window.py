@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nntc.backend.assembler import Window
+from nntc.backend.fixed_ops import Int8Conv
 from nntc.backend.ops import PackedConv
 from nntc.backend.space import Box, Span
 from nntc.core.errors import UnsupportedError
@@ -100,18 +101,19 @@ _POINT = Axis(1, 1)
 
 
 def geometry(node: Node) -> Geometry:
-    """The geometry of a Conv, ConvTranspose, MaxPool or AveragePool node of rank 3 or 4."""
+    """The geometry of a convolution or pooling of rank 3 or 4."""
     op = node.op
     x, y = node.operands[0].shape[2:], node.output.shape[2:]
     rank = len(x)
     axes: list[Axis] = []
     for i in range(rank):
-        if isinstance(op, ops.ConvTranspose) or (isinstance(op, PackedConv) and op.transposed):
+        if _transposed(node):
+            assert isinstance(op, (ops.ConvTranspose, PackedConv, Int8Conv))
             kernel = _kernel(node)[i]
             axis = Axis(x[i], y[i], kernel, 1, op.dilations[i])
             pad = axis.reach - 1 - op.pads[i]
             axes.append(replace(axis, pad=pad, insert=op.strides[i] - 1))
-        elif isinstance(op, (ops.Conv, PackedConv)):
+        elif isinstance(op, (ops.Conv, PackedConv, Int8Conv)):
             kernel = _kernel(node)[i]
             axes.append(Axis(x[i], y[i], kernel, op.strides[i], op.dilations[i], op.pads[i]))
         elif isinstance(op, (ops.MaxPool, ops.AveragePool)):
@@ -119,6 +121,13 @@ def geometry(node: Node) -> Geometry:
         else:
             raise UnsupportedError(f"{node.source}: {op.name} has no window")
     return Geometry(axes[0] if rank == 2 else _POINT, axes[-1])
+
+
+def _transposed(node: Node) -> bool:
+    op = node.op
+    if isinstance(op, (PackedConv, Int8Conv)):
+        return op.transposed
+    return isinstance(op, ops.ConvTranspose)
 
 
 def _kernel(node: Node) -> tuple[int, ...]:
@@ -134,7 +143,8 @@ def conv_weight(node: Node) -> np.ndarray:
     if w.ndim == 3:
         w = w[:, :, None, :]
     op = node.op
-    if isinstance(op, ops.ConvTranspose):
+    if _transposed(node):
+        assert isinstance(op, (ops.ConvTranspose, Int8Conv))
         groups = op.group
         c, m = w.shape[:2]
         w = w.reshape(groups, c // groups, m, *w.shape[2:]).swapaxes(1, 2)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nntc.backend.legalize import elementwise, host, indexing, network, norms, shapes
+from nntc.backend.legalize import elementwise, fixed, host, indexing, network, norms, shapes
 from nntc.backend.legalize.builder import Builder
-from nntc.backend.legalize.registry import TABLE
+from nntc.backend.legalize.registry import PACKED, TABLE
 from nntc.backend.ops import CpuCall
 from nntc.bmodel.cpu_ops import CpuOp
 from nntc.core.errors import UnsupportedError
-from nntc.ir.graph import Graph, Node, Value
+from nntc.ir.graph import Graph, Node, TensorType, Value
+from nntc.ir.ops.fixed import BYTE
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,15 @@ class Finding:
 
 @dataclass
 class Legal:
-    """The legal graph, and where the source graph's values are in it."""
+    """The legal graph, and where the source graph's values are in it.
+
+    Attributes:
+        packed: types of the values that lie there as words of four 8-bit samples.
+    """
 
     graph: Graph
     values: dict[str, Value]
+    packed: dict[str, TensorType]
 
 
 def legalize(source: Graph) -> Legal:
@@ -61,6 +67,7 @@ def examine(source: Graph) -> tuple[Legal, list[Finding]]:
     """
     builder = Builder(source)
     values: dict[str, Value] = {}
+    packed: dict[str, TensorType] = {}
     findings: list[Finding] = []
     for node in source.nodes:
         builder.node = node
@@ -69,14 +76,18 @@ def examine(source: Graph) -> tuple[Legal, list[Finding]]:
         reasons = [f"{node.op.name}: the chip has no form of it"]
         if rewrite is not None:
             try:
-                made = rewrite(builder, node)
+                words = _packed(builder, node)
+                made = words if words is not None else rewrite(builder, node)
             except UnsupportedError as err:
                 reasons = [text.removeprefix(f"{node.source}: ") for text in err.problems]
             else:
                 results = made if isinstance(made, list) else [made]
+                bind = builder.bind if words is None else builder.bind_words
                 for value, result in zip(node.outputs, results, strict=True):
-                    builder.bind(value, result)
+                    bind(value, result)
                     values[value.name] = result
+                    if words is not None:
+                        packed[value.name] = value.type
                 findings.append(_finding(node, builder.graph.nodes[before:]))
                 continue
         findings += [Finding(node, "refused", reason) for reason in reasons]
@@ -85,7 +96,15 @@ def examine(source: Graph) -> tuple[Legal, list[Finding]]:
     builder.node = None
     builder.outputs()
     builder.graph.prune()
-    return Legal(builder.graph, values), findings
+    return Legal(builder.graph, values, packed), findings
+
+
+def _packed(builder: Builder, node: Node) -> Value | None:
+    """The words of an 8-bit result, if they are made from words."""
+    packed = PACKED.get(type(node.op))
+    if packed is None or len(node.outputs) != 1 or node.output.dtype not in BYTE:
+        return None
+    return packed(builder, node)
 
 
 def _finding(node: Node, made: list[Node]) -> Finding:
@@ -100,6 +119,7 @@ __all__ = [
     "Legal",
     "elementwise",
     "examine",
+    "fixed",
     "host",
     "indexing",
     "legalize",

@@ -1,4 +1,5 @@
-"""The graph under legalisation: every value as fp32 or as 32-bit integer bits, made on demand."""
+"""The graph under legalisation: every value as fp32, as 32-bit integer bits, or as words of four
+8-bit samples, made on demand."""
 
 from __future__ import annotations
 
@@ -7,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from nntc.backend.fixed_ops import LUT_BYTES, pack_constant
 from nntc.backend.kernels.pointwise import is_pointwise
+from nntc.backend.legalize import packing
 from nntc.backend.memory import memory_root
 from nntc.backend.ops import Bits, Compare, CpuCall, FloatToInt, IntToFloat, Narrow, Select, Widen
 from nntc.backend.space import choose_space
 from nntc.core.dtype import DType
+from nntc.core.errors import UnsupportedError
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Op, Value
+from nntc.isa.chip import L2_TABLE_EXP_INT
 
 BYTE_TYPES = (DType.I8, DType.U8, DType.BOOL)
 """Types that network inputs and outputs keep in one byte."""
@@ -43,6 +48,8 @@ class Builder:
         self.graph = Graph(source.name)
         self.node: Node | None = None
         self._forms: dict[Value, dict[DType, Value]] = {}
+        self._words: dict[Value, Value] = {}
+        self._tables: dict[bytes, int] = {}
         self._count = 0
         for value in source.inputs:
             kept = carrier(value.dtype)
@@ -85,8 +92,40 @@ class Builder:
             forms[DType.I32] = self(FloatToInt(), self.f32(value))
         return forms[DType.I32]
 
+    def bind_words(self, value: Value, words: Value) -> None:
+        """*words* holds the samples of an 8-bit source value."""
+        self._words[value] = words
+
+    def has_words(self, value: Value) -> bool:
+        """Whether an 8-bit value exists as words already."""
+        return value in self._words
+
+    def words(self, value: Value) -> Value:
+        """An 8-bit value as words of four samples (see fixed_ops.py)."""
+        if value not in self._words:
+            if value.data is not None:
+                made = self.graph.constant(pack_constant(value.data), f"{value.name}.words")
+            else:
+                made = packing.pack(self, self.f32(value))
+            self._words[value] = made
+        return self._words[value]
+
+    def table(self, data: bytes) -> int:
+        """The offset in L2 of a table of 256 bytes.
+
+        Raises:
+            UnsupportedError: L2 below the firmware's tables is full.
+        """
+        offset = self._tables.setdefault(data, len(self._tables) * LUT_BYTES)
+        if offset + LUT_BYTES > L2_TABLE_EXP_INT:
+            most = L2_TABLE_EXP_INT // LUT_BYTES
+            raise UnsupportedError(f"more than {most} different tables do not fit into L2")
+        return offset
+
     def _all(self, value: Value) -> dict[DType, Value]:
         forms = self._forms.setdefault(value, {})
+        if not forms and value in self._words:
+            forms[DType.F32] = packing.unpack(self, self._words[value], value.type)
         if not forms:
             if value.data is None:
                 raise KeyError(value.name)
@@ -128,6 +167,10 @@ class Builder:
         if all(v is not None and v.is_constant for v in inputs):
             data = op.compute(*(v.data for v in inputs if v is not None))[0]
             return self.graph.constant(data, inputs[0].name if inputs[0] else op.name)
+        return self.append(op, *inputs)
+
+    def append(self, op: Op, *inputs: Value | None) -> Value:
+        """Append an operator even if all its operands are constants; returns its first result."""
         if is_pointwise(op):
             inputs = self._spread(op, inputs)
         return self.several(op, *inputs)[0]

@@ -36,9 +36,17 @@ def conv(b: Builder, node: Node) -> Value:
 
 def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -> Value:
     """A convolution whose fields fit the chip."""
-    spatial = len(x.shape) - 2
-    if spatial == 3:
+    if len(x.shape) == 5:
         return _conv3d(b, x, w, bias, op)
+    x, w, made = fit_fields(b, x, w, op)
+    if w.is_constant and (bias is None or bias.is_constant):
+        return b(made, x, w, *([] if bias is None else [bias]))
+    return _packed(b, x, w, bias, made)
+
+
+def fit_fields(b: Builder, x: Value, w: Value, op: ops.Conv) -> tuple[Value, Value, ops.Conv]:
+    """Input, weights and operator with pads, strides and dilations that the chip's fields hold."""
+    spatial = len(x.shape) - 2
     begins, ends = list(op.pads[:spatial]), list(op.pads[spatial:])
     dilations, strides = list(op.dilations), list(op.strides)
     for i in range(spatial):
@@ -60,10 +68,7 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
                     dilations[i] = 1
                 x, w = _blocks_to_channels(b, x, w, i, strides[i])
                 strides[i] = 1
-    made = ops.Conv(tuple(strides), (*begins, *ends), tuple(dilations), op.group)
-    if w.is_constant and (bias is None or bias.is_constant):
-        return b(made, x, w, *([] if bias is None else [bias]))
-    return _packed(b, x, w, bias, made)
+    return x, w, ops.Conv(tuple(strides), (*begins, *ends), tuple(dilations), op.group)
 
 
 def _packed(
@@ -181,24 +186,28 @@ def conv_transpose(b: Builder, node: Node) -> Value:
     assert isinstance(op, ops.ConvTranspose)
     x, w = b.f32(node.operands[0]), b.f32(node.operands[1])
     bias = b.f32(node.operands[2]) if len(node.operands) > 2 else None
-    spatial = len(x.shape) - 2
-    too_far = [s for s in op.strides if s > MAX_FIELD + 1] + [
-        d for d in op.dilations if d > MAX_FIELD + 1
-    ]
-    reach = _reach(w.shape[2:], op.dilations)
-    begins, ends = op.pads[:spatial], op.pads[spatial:]
-    pads = [r - 1 - p for r, p in zip(reach * 2, begins + ends, strict=True)]
-    pads = [p + (op.output_padding[i - spatial] if i >= spatial else 0) for i, p in enumerate(pads)]
-    if spatial == 3 or too_far or max(pads) > MAX_FIELD:
-        return _spread_input(b, x, w, bias, op)
+    if len(x.shape) == 5 or not transposed_fits(op, w.shape[2:]):
+        x, w, made = spread_input(b, x, w, op)
+        return convolve(b, x, w, bias, made)
     if w.is_constant and (bias is None or bias.is_constant):
         return b(op, x, w, *([] if bias is None else [bias]))
     return _packed(b, x, w, bias, op)
 
 
-def _spread_input(
-    b: Builder, x: Value, w: Value, bias: Value | None, op: ops.ConvTranspose
-) -> Value:
+def transposed_fits(op: ops.ConvTranspose | ops.FixConvTranspose, kernel: tuple[int, ...]) -> bool:
+    """Whether the chip's fields hold the zeros between the inputs, the dilation and the pads."""
+    spatial = len(kernel)
+    if max(*op.strides, *op.dilations) > MAX_FIELD + 1:
+        return False
+    ends = [o - p for o, p in zip(op.output_padding, op.pads[spatial:], strict=True)]
+    extra = [*(-p for p in op.pads[:spatial]), *ends]
+    reach = _reach(kernel, op.dilations)
+    return max(r - 1 + e for r, e in zip(reach * 2, extra, strict=True)) <= MAX_FIELD
+
+
+def spread_input(
+    b: Builder, x: Value, w: Value, op: ops.ConvTranspose | ops.FixConvTranspose
+) -> tuple[Value, Value, ops.Conv]:
     """Zeros between the input elements by data movement, then an ordinary convolution."""
     spatial = len(x.shape) - 2
     for i, stride in enumerate(op.strides):
@@ -210,8 +219,7 @@ def _spread_input(
     ]
     x = _pad_spatial(b, x, begins, ends)
     weight = _transposed_weight(b, w, op.group)
-    made = ops.Conv((1,) * spatial, (0,) * (2 * spatial), op.dilations, op.group)
-    return convolve(b, x, weight, bias, made)
+    return x, weight, ops.Conv((1,) * spatial, (0,) * (2 * spatial), op.dilations, op.group)
 
 
 def _transposed_weight(b: Builder, w: Value, group: int) -> Value:
@@ -236,7 +244,7 @@ def _transposed_weight(b: Builder, w: Value, group: int) -> Value:
     return b.reshape(turned, (group * m, c // group, *spatial))
 
 
-def _explicit_pads(node: Node) -> tuple[list[int], list[int]]:
+def explicit_pads(node: Node) -> tuple[list[int], list[int]]:
     """Pads with which the window formula gives the output size exactly (ceil mode included)."""
     op, x, y = node.op, node.operands[0], node.output
     assert isinstance(op, (ops.MaxPool, ops.AveragePool, ops.LpPool))
@@ -254,7 +262,7 @@ def max_pool(b: Builder, node: Node) -> Value:
     """The pooling instruction; dilated windows as maxima of slices."""
     op = node.op
     assert isinstance(op, ops.MaxPool)
-    begins, ends = _explicit_pads(node)
+    begins, ends = explicit_pads(node)
     return _max_pool(b, b.f32(node.operands[0]), op.kernel, op.strides, op.dilations, begins, ends)
 
 
@@ -373,7 +381,7 @@ def average_pool(b: Builder, node: Node) -> Value:
     op = node.op
     assert isinstance(op, ops.AveragePool)
     x = b.f32(node.operands[0])
-    begins, ends = _explicit_pads(node)
+    begins, ends = explicit_pads(node)
     y = window_sum(b, x, op.kernel, op.strides, op.dilations, begins, ends)
     spatial = len(op.kernel)
     factor = np.ones((1,) * spatial)
@@ -400,7 +408,7 @@ def lp_pool(b: Builder, node: Node) -> Value:
     assert isinstance(op, ops.LpPool)
     x = b.unary("abs", b.f32(node.operands[0]))
     power = x if op.p == 1 else b.binary("pow", x, float(op.p))
-    begins, ends = _explicit_pads(node)
+    begins, ends = explicit_pads(node)
     mean = window_sum(b, power, op.kernel, op.strides, op.dilations, begins, ends)
     total = b.mul(mean, float(math.prod(op.kernel)))
     return total if op.p == 1 else b.binary("pow", total, 1.0 / op.p)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -49,6 +50,11 @@ def pad(b: Builder, node: Node) -> Value:
     x = b.any(node.operands[0])
     if op.mode == "constant":
         return b.pad(x, op.pads, op.value)
+    return pad_by_positions(b, x, op)
+
+
+def pad_by_positions(b: Builder, x: Value, op: ops.Pad) -> Value:
+    """Edge, reflect and wrap."""
     rank = len(x.shape)
     # One gather a padded axis, with the positions that the mode asks for.
     for axis in range(rank):
@@ -74,14 +80,17 @@ def depth_to_space(b: Builder, node: Node) -> Value:
     """Reshape and transpose."""
     op = node.op
     assert isinstance(op, ops.DepthToSpace)
-    x = b.any(node.operands[0])
+    return blocks_to_space(b, b.any(node.operands[0]), op)
+
+
+def blocks_to_space(b: Builder, x: Value, op: ops.DepthToSpace) -> Value:
     n, c, h, w = x.shape
     k = op.block
     if op.mode == "DCR":
         y = b.transpose(b.reshape(x, (n, k, k, c // (k * k), h, w)), [0, 3, 4, 1, 5, 2])
     else:
         y = b.transpose(b.reshape(x, (n, c // (k * k), k, k, h, w)), [0, 1, 4, 2, 5, 3])
-    return b.reshape(y, node.output.shape)
+    return b.reshape(y, (n, c // (k * k), h * k, w * k))
 
 
 @rewrites(ops.SpaceToDepth)
@@ -89,11 +98,14 @@ def space_to_depth(b: Builder, node: Node) -> Value:
     """Reshape and transpose."""
     op = node.op
     assert isinstance(op, ops.SpaceToDepth)
-    x = b.any(node.operands[0])
+    return space_to_blocks(b, b.any(node.operands[0]), op)
+
+
+def space_to_blocks(b: Builder, x: Value, op: ops.SpaceToDepth) -> Value:
     n, c, h, w = x.shape
     k = op.block
     y = b.transpose(b.reshape(x, (n, c, h // k, k, w // k, k)), [0, 3, 5, 1, 2, 4])
-    return b.reshape(y, node.output.shape)
+    return b.reshape(y, (n, c * k * k, h // k, w // k))
 
 
 @rewrites(ops.Trilu)
@@ -143,17 +155,36 @@ def resize(b: Builder, node: Node) -> Value:
     x = b.f32(node.operands[0])
     if op.coordinate == "tf_crop_and_resize":
         return _resize_general(b, node, x)
-    for axis, (old, new) in enumerate(zip(x.shape, node.output.shape, strict=True)):
-        scale = op.scales[axis]
-        if old == new and scale == 1.0:
-            continue
-        matrix = _axis_matrix(op, axis, old, new, len(node.output.shape))
-        index = matrix.argmax(0)
-        if ((matrix == 1.0).sum(0) == 1).all() and (matrix.astype(bool).sum(0) == 1).all():
-            x = take(b, x, index, axis)
+    for axis, matrix in _axis_matrices(op, x.shape, node.output.shape):
+        if _selects(matrix):
+            x = take(b, x, matrix.argmax(0), axis)
         else:
             x = _along_axis(b, x, matrix, axis)
     return x
+
+
+def _axis_matrices(
+    op: ops.Resize, old_shape: tuple[int, ...], new_shape: tuple[int, ...]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(axis, interpolation weights) for every axis that changes."""
+    for axis, (old, new) in enumerate(zip(old_shape, new_shape, strict=True)):
+        if old != new or op.scales[axis] != 1.0:
+            yield axis, _axis_matrix(op, axis, old, new, len(new_shape))
+
+
+def _selects(matrix: np.ndarray) -> bool:
+    """Whether every new element is one old element."""
+    return bool(((matrix == 1.0).sum(0) == 1).all() and (matrix.astype(bool).sum(0) == 1).all())
+
+
+def nearest_positions(
+    op: ops.Resize, old_shape: tuple[int, ...], new_shape: tuple[int, ...]
+) -> dict[int, np.ndarray] | None:
+    """Old positions for every axis that changes; None if elements are interpolated."""
+    found = dict(_axis_matrices(op, old_shape, new_shape))
+    if not all(_selects(m) for m in found.values()):
+        return None
+    return {axis: m.argmax(0) for axis, m in found.items()}
 
 
 def _axis_matrix(op: ops.Resize, axis: int, old: int, new: int, rank: int) -> np.ndarray:

@@ -1,0 +1,196 @@
+"""Operators of the backend on 8-bit integers, four samples in a word.
+
+A value of type i8 or u8 with N samples is carried as *words*: an int32 tensor [ceil(N/4), ...]
+whose word g holds samples 4g ... 4g+3 in its bytes 0 ... 3, the chip's 4N layout. Bytes of samples
+that do not exist hold anything. Operators that leave the batch axis alone move words like any other
+32-bit elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nntc.core.dtype import DType
+from nntc.ir import ops
+from nntc.ir.graph import Op, TensorType
+from nntc.isa.layout import ceil_div
+
+SAMPLES = 4
+"""Samples in a word."""
+
+LUT_BYTES = 1024
+"""A table in L2: 256 words."""
+
+
+def word_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of the words of an 8-bit tensor of *shape*."""
+    return (ceil_div(shape[0], SAMPLES), *shape[1:]) if shape else ()
+
+
+def pack_constant(data: np.ndarray) -> np.ndarray:
+    """An i8 or u8 array [N, ...] as words; samples that do not exist are 0."""
+    array = np.ascontiguousarray(data).view(np.uint8).reshape(data.shape or (1,))
+    groups = ceil_div(len(array), SAMPLES)
+    wide = np.zeros((groups * SAMPLES, *array.shape[1:]), np.uint8)
+    wide[: len(array)] = array
+    grouped = wide.reshape(groups, SAMPLES, *array.shape[1:])
+    packed = np.ascontiguousarray(np.moveaxis(grouped, 1, -1)).view(np.int32)[..., 0]
+    return packed.reshape(word_shape(data.shape))
+
+
+def replicate_constant(data: np.ndarray) -> np.ndarray:
+    """Every element of an i8 or u8 array in all four bytes of a word."""
+    wide = np.ascontiguousarray(data).view(np.uint8).astype(np.uint32) * np.uint32(0x01010101)
+    return wide.view(np.int32).reshape(data.shape)
+
+
+@dataclass(frozen=True)
+class RoundToBits(Op):
+    """fp32 |x| < 2**22 → a word whose low bits are x, rounded half to even.
+
+    The upper bits hold the exponent of the sum that does the rounding.
+    """
+
+    name = "RoundToBits"
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, x.shape),)
+
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return ((x + np.float32(12582912.0)).astype(np.float32).view(np.int32),)
+
+
+@dataclass(frozen=True)
+class ByteToFloat(Op):
+    """The low byte of a word → fp32."""
+
+    name = "ByteToFloat"
+    signed: bool
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.F32, x.shape),)
+
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        low = (x & 0xFF).astype(np.uint8)
+        return ((low.view(np.int8) if self.signed else low).astype(np.float32),)
+
+
+@dataclass(frozen=True)
+class ReduceOr(ops.Reduce):
+    """The bits of all words along one axis (kept with size 1) together."""
+
+    name = "ReduceOr"
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        shape = tuple(1 if a in self.axes else size for a, size in enumerate(x.shape))
+        return (TensorType(DType.I32, shape),)
+
+    def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.bitwise_or.reduce(x, axis=self.axes, keepdims=True),)
+
+    @staticmethod
+    def over(axis: int) -> ReduceOr:
+        return ReduceOr("or", (axis,), True)
+
+
+@dataclass(frozen=True)
+class Int8Conv(Op):
+    """Convolution or transposed convolution on words; FixConv says what it computes.
+
+    Operands: x words, w fp32 constant (integers) in the layout of FixConv resp. FixConvTranspose,
+    optional b fp32 constant.
+
+    Attributes:
+        result: the result's shape in words.
+        batch: true number of samples.
+        signed: of x and of w.
+    """
+
+    name = "Int8Conv"
+    result: tuple[int, ...]
+    batch: int
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int
+    shift: int
+    narrow: int
+    to: DType
+    signed: tuple[bool, bool]
+    transposed: bool = False
+
+    def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, self.result),)
+
+
+@dataclass(frozen=True)
+class Int8MaxPool(ops.MaxPool):
+    """Maximum over windows of words; padding never wins.
+
+    Attributes:
+        batch: true number of samples.
+    """
+
+    name = "Int8MaxPool"
+    batch: int = 1
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Int8Sum(Op):
+    """FixSum on words. Operands: a, ka, b, kb; the factors in all four bytes of their words.
+
+    Attributes:
+        samples: bytes of every word that count.
+        signed: of a and of b.
+    """
+
+    name = "Int8Sum"
+    samples: int
+    shift: int
+    to: DType
+    signed: tuple[bool, bool]
+
+    def infer(
+        self, a: TensorType, ka: TensorType, b: TensorType, kb: TensorType
+    ) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(a.shape, ka.shape, b.shape, kb.shape)),)
+
+
+@dataclass(frozen=True)
+class Int8Binary(Op):
+    """mul (FixMul), max or min of words; samples as in Int8Sum, max and min of one sign."""
+
+    name = "Int8Binary"
+    fn: str
+    samples: int
+    shift: int
+    signed: tuple[bool, bool]
+
+    def infer(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(a.shape, b.shape)),)
+
+
+@dataclass(frozen=True)
+class Int8Lut(Op):
+    """Every byte replaced by a table's.
+
+    Attributes:
+        samples: bytes of every word that count.
+        table: 256 bytes.
+        offset: the table's place in L2, where it lies as 256 words.
+    """
+
+    name = "Int8Lut"
+    samples: int
+    table: bytes
+    offset: int
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, x.shape),)
+
+
+ELEMENTWISE = (Int8Sum, Int8Binary, Int8Lut)
