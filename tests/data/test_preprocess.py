@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nntc.core.errors import UserError
 from nntc.data import CorruptSampleError, Preprocess, from_cali_text, from_transform_ops
 from nntc.data import steps as s
 from nntc.data.decode import decode_picture
@@ -102,11 +104,8 @@ def test_every_fault_is_named() -> None:
 @given(st.text(max_size=40))
 @settings(deadline=None)
 def test_any_text_parses_or_is_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(UserError):
         value = Preprocess.parse(text)
-    except Exception as err:
-        assert type(err).__name__ == "UserError", err
-    else:
         assert Preprocess.parse(str(value)) == value
 
 
@@ -318,10 +317,8 @@ def test_damaged_pictures_are_only_corrupt() -> None:
             broken = bytearray(data)
             for place in rng.integers(0, len(data), 4):
                 broken[place] = rng.integers(256)
-            try:
+            with contextlib.suppress(CorruptSampleError):
                 assert decode_picture(bytes(broken)).dtype == np.uint8
-            except CorruptSampleError:
-                pass
 
 
 def test_bombs_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

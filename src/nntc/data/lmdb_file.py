@@ -92,7 +92,9 @@ class LmdbReader:
             data = file.read(size)
             if len(data) == size:
                 return data
-        raise self._damaged(f"{size} bytes at {offset}, of {self._size}")
+        raise self._damaged(
+            f"it has {self._size} bytes and refers to those at {offset}; it may be cut off"
+        )
 
     def _meta(self, file: IO[bytes]) -> tuple[int, int]:
         """Page size and number of the root page."""
@@ -105,17 +107,14 @@ class LmdbReader:
             raise UserError(f"{self.path}: LMDB format {version} is not read, 1 is")
         if not (256 <= page_size <= 1 << 16 and page_size & (page_size - 1) == 0):
             raise self._damaged(f"pages of {page_size} bytes")
-        metas: list[tuple[int, int, int]] = []
+        metas: list[tuple[int, int]] = []
         for number in (0, 1):
             meta = self._read(file, number * page_size + _HEADER, _META)
             if meta[:4] == _MAGIC.to_bytes(4, "little"):
-                root, last, transaction = struct.unpack_from("<QQQ", meta, 112)
-                metas.append((transaction, root, last))
-        _, root, last = max(metas)
-        written = (last + 1) * page_size
-        if root != _NO_PAGE and written > self._size:
-            raise self._damaged(f"{self._size} bytes, {written} were written: it was cut off")
-        return page_size, root
+                # The number of the last page, between these, may be that of one never written.
+                root, transaction = struct.unpack_from("<Q8xQ", meta, 112)
+                metas.append((transaction, root))
+        return page_size, max(metas)[1]
 
     def _walk(self, file: IO[bytes]) -> Iterator[tuple[bytes, Place]]:
         """All keys and the places of their values, without reading values."""
@@ -159,11 +158,13 @@ class LmdbReader:
             header = self._read(file, first * self._page_size, _HEADER)
             over_flags, pages = struct.unpack_from("<HI", header, 10)
             start = first * self._page_size + _HEADER
-            end = min(self._size, (first + pages) * self._page_size)
+            end = (first + pages) * self._page_size
             if not over_flags & _OVERFLOW:
                 raise self._damaged(f"page {first} holds no value")
         if start + size > end:
             raise self._damaged(f"the value of key {key!r} leaves its pages")
+        if start + size > self._size:
+            raise self._damaged(f"the value of key {key!r} is missing; it was cut off")
         return key, Place(start, size)
 
 

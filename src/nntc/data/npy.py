@@ -8,6 +8,7 @@ going back starts again.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import lzma
 import math
@@ -28,6 +29,7 @@ MAX_SAMPLE_BYTES = 1 << 31
 """An array that has to be read at once is refused above this."""
 
 _CHUNK = 1 << 20
+_MAX_HEADER_BYTES = 1 << 14
 _LOCAL_HEADER = 30
 
 DAMAGE = (
@@ -65,21 +67,29 @@ class Header:
 
 
 def _read_header(file: IO[bytes], where: str) -> Header:
-    """Raises: UserError, or one of DAMAGE."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=10000)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file, max_header_size=10000)
-    else:
-        raise UserError(f"{where}: .npy version {version[0]}.{version[1]} is not read")
+    """What an .npy starts with.
+
+    NumPy's own reader repairs headers of Python 2 and raises anything on damaged ones.
+
+    Raises:
+        UserError: no array of real numbers; or one of DAMAGE.
+    """
+    magic, major, minor = struct.unpack("<6sBB", file.read(8))
+    if magic != b"\x93NUMPY" or (major, minor) not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError("no .npy header")
+    (length,) = struct.unpack(*(("<H", file.read(2)) if major == 1 else ("<I", file.read(4))))
+    if length > _MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes")
+    fields = ast.literal_eval(file.read(length).decode("utf-8").strip())
+    shape, fortran = fields["shape"], bool(fields["fortran_order"])
+    dtype = np.dtype(fields["descr"])
     if dtype.hasobject:
         raise UserError(f"{where}: holds Python objects, not numbers")
     if dtype.kind not in "biuf":
         raise UserError(f"{where}: type {dtype} is no type of real numbers")
-    if any(dim < 0 for dim in shape):
-        raise UserError(f"{where}: damaged: shape {list(shape)}")
-    return Header(tuple(int(dim) for dim in shape), bool(fortran), dtype, file.tell())
+    if not isinstance(shape, tuple) or not all(type(dim) is int and dim >= 0 for dim in shape):
+        raise ValueError(f"shape {shape!r}")
+    return Header(shape, fortran, dtype, file.tell())
 
 
 @contextlib.contextmanager
