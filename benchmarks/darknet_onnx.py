@@ -9,6 +9,7 @@ variances, and the kernel [out, in, h, w]. Batch norm divides by ``sqrt(variance
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,9 +59,7 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
         self.last = "data"
 
-    def add(
-        self, op: str, name: str, constants: dict[str, np.ndarray], **attributes: object
-    ) -> None:
+    def add(self, op: str, name: str, constants: dict[str, np.ndarray], **attributes: Any) -> None:
         self.constants += [numpy_helper.from_array(a, key) for key, a in constants.items()]
         inputs = [self.last, *constants]
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))

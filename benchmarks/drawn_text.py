@@ -82,7 +82,9 @@ def _worn(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         return np.clip(picture + noise, 0, 255).astype(np.uint8)
     if kind < 0.6:
         packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-        return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        unpacked = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        assert unpacked is not None
+        return unpacked
     return picture
 
 

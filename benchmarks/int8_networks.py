@@ -278,7 +278,7 @@ def fp32_outputs(case: Case, shared: Path, samples: Sequence[tuple[str, np.ndarr
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(case.onnx(shared), path)
-        session = onnxruntime.InferenceSession(
+        session: Any = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
     names = [info.name for info in session.get_outputs()]
