@@ -11,7 +11,8 @@ import numpy as np
 
 from nntc.core.native import kernel
 
-_COARSE, _FINE = 64, 24
+_COARSE, _FINE = 126, 16
+_STEP = 2.0 ** (1 / 16)
 _KL_CANDIDATES = 256
 _TINY = 1e-12
 
@@ -22,7 +23,7 @@ KL, SYMKL, JSD = 0, 1, 2
 def least_squares(first, last, mass, used, levels, result):
     """Threshold of the least mean squared error, in bins.
 
-    Candidates fall from the used range by 2**(1/8), down to 1/234 of it; then the surroundings of
+    Candidates fall from the used range by 2**(1/16), down to 1/225 of it; then the surroundings of
     the best are searched twice, each time finer.
 
     Args:
@@ -34,11 +35,11 @@ def least_squares(first, last, mass, used, levels, result):
         top = float(used[row])
         best, lowest = top, np.inf
         for j in range(_COARSE):
-            t = top * 2.0 ** (-j / 8)
+            t = top * _STEP ** (-j)
             error = squared_error(mass[row], used[row], t, levels)
             if error < lowest:
                 best, lowest = t, error
-        ratio = 2.0 ** (1 / 8)
+        ratio = _STEP
         for _ in range(2):
             centre = best
             for j in range(-_FINE, _FINE + 1):

@@ -82,6 +82,7 @@ def _reaching(histogram: Histogram, exponent: np.ndarray) -> np.ndarray:
 
     if np.array_equal(histogram.exponent, exponent):
         return histogram.counts
-    counts = histogram.counts.reshape(-1, histogram.bins).copy()
-    _histogram_kernels.coarsen_all(counts, np.reshape(exponent - histogram.exponent, -1))
+    steps = np.reshape(exponent - histogram.exponent, -1)
+    counts = histogram.counts.reshape(len(steps), histogram.bins).copy()
+    _histogram_kernels.coarsen_all(counts, steps)
     return counts.reshape(histogram.counts.shape)

@@ -88,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Statistics, dict[str, Any]]:
 
 def _trimmed(counts: np.ndarray) -> tuple[int, np.ndarray]:
     """The first bin that any channel uses, and the counts from there to the last one."""
-    used = np.flatnonzero(counts.reshape(-1, counts.shape[-1]).any(axis=0))
+    used = np.flatnonzero(np.any(counts, axis=tuple(range(counts.ndim - 1))))
     first, end = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
     kept = counts[..., first:end]
     most = int(kept.max(initial=0))
