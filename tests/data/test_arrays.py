@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -254,6 +255,27 @@ def test_two_arrays_of_one_name(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("x.npy", out.getvalue())
     assert "two arrays of one name" in refused(open_dataset, path, INPUT)[0]
+
+
+def test_a_compressed_array_that_claims_to_be_huge(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 30, 2, 3)}
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(1000))
+    sizes = (len(header.getvalue()) + 1000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(sizes, b"\xff\xff\xff\xfe"))
+    assert "bytes, " in refused(open_dataset, path, INPUT)[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", values(2, 3))
+    os.mkfifo(tmp_path / "b.npy")
+    data = open_dataset(tmp_path, INPUT)
+    assert data.skipped == [(str(tmp_path / "b.npy"), "not a file")]
 
 
 _MEASURE = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ def test_the_documented_form() -> None:
     assert Preprocess.parse(" Resize = 256 ,\n crop=224,") == Preprocess.parse(
         "resize=256,crop=224"
     )
+
+
+def test_the_examples_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text("utf-8")
+    table = page.split("| trained with | write |")[1].split("\n\n")[0]
+    examples = [line.split("`")[1] for line in table.splitlines() if "`" in line]
+    assert len(examples) == 5
+    for example in examples:
+        treatment = Preprocess.parse(example)
+        assert treatment.apply(pixels(0, 300, 400)).ndim == 4
+        assert treatment.geometry
+    (json_text,) = [part for part in page.split("`") if part.startswith("{")]
+    assert set(json.loads(json_text)) == {"resize", "crop", "mean", "order"}
 
 
 _values = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -295,6 +309,7 @@ def test_exif_orientation_is_ignored_unless_asked_for() -> None:
     assert Preprocess.parse("exif=apply").picture(out.getvalue()).shape == (1, 3, 16, 8)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 def test_damaged_pictures_are_only_corrupt() -> None:
     out = io.BytesIO()
     Image.fromarray(pixels(1, 40, 50)).save(out, "JPEG")
@@ -340,7 +355,7 @@ def test_transform_ops() -> None:
     )
     assert str(found) == (
         "resize=256x320,crop=224x224,mean=123.7:116.3:103.5,scale=0.017,order=rgb,layout=nchw,"
-        "interpolation=cv2"
+        "interpolation=cv2,exif=apply"
     )
     kept = from_transform_ops([{"op": "STAND", "mean_value": [1, 2, 3], "div": 2}])
     assert str(kept).startswith("mean=1:2:3,div=2,order=bgr")

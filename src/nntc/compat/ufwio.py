@@ -105,7 +105,12 @@ class LMDB_Dataset:  # noqa: N801 - the historical name
         self._count += len(records)
         self._queued += sum(len(value) for _, value in records)
         if len(self._queue) >= self._limit or self._queued >= _FLUSH_BYTES:
-            self._writer.put(self._queue)
+            try:
+                self._writer.put(self._queue)
+            except UserError:
+                self._finalizer.detach()
+                self._writer.discard()
+                raise
             self._queue.clear()
             self._queued = 0
 

@@ -12,6 +12,7 @@ from nntc.data.npy import StoredArray, arrays_of, chunks
 from nntc.data.samples import Sample, Shape, describe, relative, sample_shape
 
 MAX_PROBLEMS = 20
+MAX_SAMPLES = 1 << 40
 
 
 class ArraySource:
@@ -41,7 +42,9 @@ class ArraySource:
             problems.add(f"{path}: different numbers of samples: {each}")
         problems.raise_if_any()
         self._count = counts.pop()
-        self.labels: list[int | None] = [None] * self._count
+        if self._count > MAX_SAMPLES:
+            raise UserError(f"{path}: {self._count} samples; {MAX_SAMPLES} are read")
+        self.labels: dict[int, int] = {}
         self.broken: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -73,7 +76,7 @@ class ArrayFolderSource:
         """
         self._listing = listing
         self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
-        self.labels = listing.labels
+        self.labels = listing.noted()
         self.broken: dict[int, str] = {}
         problems: list[str] = []
         for index in range(len(listing.files)):

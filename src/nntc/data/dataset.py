@@ -96,7 +96,7 @@ class Dataset:
     @property
     def labels(self) -> list[int | None]:
         """The class noted for every sample, where one is (lists of files, LMDB once read)."""
-        return [self._source.labels[index] for index in self._indices]
+        return [self._source.labels.get(index) for index in self._indices]
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -212,7 +212,9 @@ def _more(items: Sequence[str], path: Path) -> list[str]:
 
 
 def _named(where: str, problem: str) -> str:
-    return problem if problem.startswith(where.partition(": ")[0]) else f"{where}: {problem}"
+    """*problem* with the sample's name before it, unless it names the file itself."""
+    file = where.partition(": ")[0]
+    return problem if problem.startswith(f"{file}:") else f"{where}: {problem}"
 
 
 def _reopen(

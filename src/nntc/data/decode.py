@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from pathlib import Path
@@ -26,6 +27,7 @@ class CorruptSampleError(UserError):
     """One sample cannot be read; the others can. Holds the reason, without the sample's name."""
 
 
+@functools.cache
 def pillow() -> Any:
     """Pillow's Image module.
 
@@ -36,6 +38,9 @@ def pillow() -> Any:
         from PIL import Image
     except ImportError:
         raise UserError("reading pictures needs Pillow (pip install pillow)") from None
+    # It warns of large pictures and of damaged metadata. Sizes are checked here; the filter stays,
+    # because setting it for each picture would be seen by other threads.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return Image
 
 
@@ -72,16 +77,13 @@ def decode_picture(data: bytes, order: str = "rgb", exif: bool = False) -> np.nd
     """
     image_module = pillow()
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures and of damaged metadata; sizes are checked here.
-            warnings.simplefilter("ignore")
-            with image_module.open(io.BytesIO(data), formats=_FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise CorruptSampleError(
-                        f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} are read"
-                    )
-                upright = _upright(image) if exif else image
-                array = _pixels(image_module, upright, "L" if order == "gray" else "RGB")
+        with image_module.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise CorruptSampleError(
+                    f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} are read"
+                )
+            upright = _upright(image) if exif else image
+            array = _pixels(image_module, upright, "L" if order == "gray" else "RGB")
     except CorruptSampleError:
         raise
     except image_module.DecompressionBombError:

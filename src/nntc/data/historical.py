@@ -21,8 +21,8 @@ def from_transform_ops(
 ) -> Preprocess:
     """The ``transform_op`` entries of a prototxt's ``transform_param``, in their order.
 
-    Pictures are read as OpenCV does (blue first, its bilinear resize); ``bgr2rgb`` swaps. STAND is
-    ``(x - mean) * scale / div``.
+    Pictures are read as OpenCV does (blue first, upright, its bilinear resize); ``bgr2rgb`` swaps.
+    STAND is ``(x - mean) * scale / div``.
 
     Args:
         ops: fields of each entry, such as ``{"op": "STAND", "mean_value": [104, 117, 123]}``.
@@ -64,7 +64,7 @@ def from_transform_ops(
     if swap and not values_in_net_order:
         arithmetic = [type(step)(step.values[::-1]) for step in arithmetic]
     order = "gray" if gray else "rgb" if swap else "bgr"
-    return Preprocess((*geometry, *arithmetic), order=order, interpolation="cv2")
+    return Preprocess((*geometry, *arithmetic), order=order, interpolation="cv2", exif="apply")
 
 
 def from_cali_text(text: str, values_in_net_order: bool = False) -> Preprocess:

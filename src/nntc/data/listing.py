@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from nntc.data.decode import PICTURE_SUFFIXES
 ARRAY_SUFFIXES = (".npz", ".npy")
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 MAX_LIST_BYTES = 1 << 28
+
+_LABELLED = re.compile(r"(.*\S)\s+(-?[0-9]{1,9})")
 
 
 @dataclass
@@ -28,6 +31,11 @@ class Listing:
     files: list[Path] = field(default_factory=list)
     labels: list[int | None] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+
+    def noted(self) -> dict[int, int]:
+        """The classes by the number of the file."""
+        pairs = enumerate(self.labels)
+        return {index: label for index, label in pairs if label is not None}
 
 
 def is_picture(path: Path) -> bool:
@@ -114,8 +122,5 @@ def read_list(path: Path, folder: Path | None = None) -> Listing:
 
 
 def _name_and_label(entry: str) -> tuple[str, int | None]:
-    name, _, last = entry.rpartition(" ") if " " in entry else entry.rpartition("\t")
-    name = name.strip()
-    if name and last.lstrip("-").isdecimal() and len(last) < 11:
-        return name, int(last)
-    return entry, None
+    found = _LABELLED.fullmatch(entry)
+    return (found[1], int(found[2])) if found else (entry, None)

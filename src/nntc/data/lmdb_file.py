@@ -219,8 +219,11 @@ class LmdbWriter:
         """Write records in one transaction.
 
         Raises:
-            UserError: a key is not above the one before, or is too long; or the disk is full.
+            UserError: a key is not above the one before, or is too long; the disk is full, after
+                which nothing more can be written.
         """
+        if self._env is None:
+            raise UserError(f"{self.path}: is closed")
         for key, _ in records:
             if not 0 < len(key) <= MAX_KEY_BYTES:
                 raise UserError(f"{self.path}: key {key!r}: 1 to {MAX_KEY_BYTES} bytes are allowed")

@@ -42,7 +42,7 @@ class LmdbSource:
         self._preprocess = preprocess
         self._reader = LmdbReader(path)
         self._path = path
-        self.labels: list[int | None] = [None] * len(self._reader)
+        self.labels: dict[int, int] = {}
         self.broken: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -57,7 +57,8 @@ class LmdbSource:
             datum = decode_datum(self._reader.value(index))
         except DatumError as err:
             raise CorruptSampleError(f"no record of an array: {err}") from None
-        self.labels[index] = datum.label
+        if datum.label is not None:
+            self.labels[index] = datum.label
         array = self._array(datum)
         shape = sample_shape(array.shape, self._shape)
         if shape is None:

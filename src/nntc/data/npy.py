@@ -31,6 +31,8 @@ MAX_SAMPLE_BYTES = 1 << 31
 _CHUNK = 1 << 20
 _MAX_HEADER_BYTES = 1 << 14
 _LOCAL_HEADER = 30
+# Deflate makes data at most 1032 times smaller.
+_MOST_DEFLATED = 1040
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -129,7 +131,7 @@ class StoredArray:
         self._mapped: np.ndarray | None = None
         with naming(self.where), self._open() as file:
             self._header = _read_header(file, self.where)
-            available = member.file_size if member else path.stat().st_size
+            available = _size(path, member)
             if available - self._header.start < self._header.bytes:
                 raise UserError(
                     f"{self.where}: damaged: shape {list(self.shape)} takes {self._header.bytes} "
@@ -267,6 +269,15 @@ class StoredArray:
             self._stream = None
 
 
+def _size(path: Path, member: zipfile.ZipInfo | None) -> int:
+    """Bytes of the .npy; of a compressed one at most what its compressed bytes can hold."""
+    if member is None:
+        return path.stat().st_size
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        return member.file_size
+    return min(member.file_size, _MOST_DEFLATED * member.compress_size)
+
+
 def arrays_of(path: Path) -> list[StoredArray]:
     """The arrays of an .npz, or the one of an .npy; told apart by content.
 
@@ -274,6 +285,9 @@ def arrays_of(path: Path) -> list[StoredArray]:
         UserError: names every array that cannot be used.
     """
     with naming(str(path)):
+        if not path.is_file():
+            # Opening a pipe would wait for a writer.
+            raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
             start = file.read(6)
         if start == b"\x93NUMPY":

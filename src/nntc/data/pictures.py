@@ -27,7 +27,7 @@ class PictureSource:
         (name, shape), self._preprocess = the_input(inputs, preprocess, where, "pictures")
         self._name, self._shape = name, (1, *shape[1:])
         self._listing = listing
-        self.labels = listing.labels
+        self.labels = listing.noted()
         self.broken: dict[int, str] = {}
 
     def __len__(self) -> int:

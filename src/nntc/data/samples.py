@@ -19,12 +19,12 @@ class Source(Protocol):
 
     Attributes:
         kind: a word for messages and the digest.
-        labels: class of every sample, where one is noted.
+        labels: class of samples for which one is noted.
         broken: samples already known to be unreadable, with the reason.
     """
 
     kind: str
-    labels: list[int | None]
+    labels: dict[int, int]
     broken: dict[int, str]
 
     def __len__(self) -> int: ...

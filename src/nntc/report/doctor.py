@@ -15,10 +15,9 @@ from typing import Any
 import nntc
 from nntc.core.errors import UserError
 
-NEEDED = ("numpy", "numba", "onnx", "flatbuffers", "safetensors", "rich")
+NEEDED = ("numpy", "numba", "onnx", "flatbuffers", "safetensors", "rich", "pillow", "lmdb")
 OPTIONAL = {
     "onnxruntime": "second opinion of 'compile --cmp'",
-    "pillow": "pictures as input of 'run'",
 }
 _MODULES = {"pillow": "PIL"}
 
