@@ -105,10 +105,39 @@ def test_shapes_and_counts_that_do_not_fit(tmp_path: Path) -> None:
 def test_types_that_are_no_numbers(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=values(3, 2, 3).astype("c8"), h=np.array(["a"]), o=np.array([{}, 3]))
-    problems = refused(open_dataset, path, TWO)
+    problems = refused(open_dataset, path, {**TWO, "o": (1,)})
     assert "array 'x': type complex64 is no type of real numbers" in problems[0]
     assert "array 'h': type <U1 is no type of real numbers" in problems[1]
     assert "array 'o': holds Python objects, not numbers" in problems[2]
+
+
+def test_other_arrays_in_the_file_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=values(3, 2, 3), names=np.array(["a"]), notes=np.array([{}]))
+    assert len(list(open_dataset(path, INPUT))) == 3
+    np.savez(path, x=values(2, 3), notes=np.array([{}]))
+    assert len(list(open_dataset(tmp_path, INPUT))) == 1
+    np.savez(path, x=np.array([{}]))
+    assert "holds Python objects" in refused(open_dataset, tmp_path, INPUT)[0]
+
+
+def test_fortran_order_and_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.asfortranarray(values(3, 2, 3)))
+    assert "compressed in Fortran order" in refused(open_dataset, path, INPUT)[0]
+
+
+def test_damage_in_the_middle_is_said_once_and_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    rng = np.random.default_rng(0)
+    np.savez_compressed(path, x=rng.integers(0, 9, (400, 2000), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 1000] = bytes(1000)
+    path.write_bytes(data)
+    dataset = open_dataset(path, {"x": (1, 2000)})
+    problems = refused(dataset.check)
+    assert len(problems) == 1
+    assert "array 'x': damaged" in problems[0]
 
 
 def test_nan_and_infinity_are_errors_that_name_all_samples(tmp_path: Path) -> None:
@@ -153,6 +182,8 @@ def test_a_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(samples[1]["x"], values(1, 2, 3))
     with pytest.raises(CorruptSampleError):
         data[2]
+    digest = open_dataset(tmp_path, TWO).digest
+    assert data.digest == digest
     np.savez(tmp_path / "e.npz", x=values(5, 3), h=values(9))
     np.savez(tmp_path / "f.npz", y=values(5, 3), z=values(9))
     problems = refused(open_dataset, tmp_path, TWO)

@@ -8,7 +8,7 @@ from pathlib import Path
 from nntc.core.errors import Problems, UserError
 from nntc.data.decode import CorruptSampleError
 from nntc.data.listing import Listing
-from nntc.data.npy import StoredArray, arrays_of, chunks
+from nntc.data.npy import DamagedFileError, StoredArray, arrays_of, chunks
 from nntc.data.samples import Sample, Shape, describe, relative, sample_shape
 
 MAX_PROBLEMS = 20
@@ -23,7 +23,7 @@ class ArraySource:
     def __init__(self, path: Path, inputs: Mapping[str, Shape]) -> None:
         """Raises: UserError: names every array that is missing or does not fit."""
         self._path = path
-        self._arrays = match(arrays_of(path), inputs, str(path))
+        self._arrays = match(arrays_of(path, inputs), inputs, str(path))
         self._shapes: dict[str, Shape] = {}
         problems = Problems()
         for name, wanted in inputs.items():
@@ -36,6 +36,8 @@ class ArraySource:
                 )
             else:
                 self._shapes[name] = found
+                with problems.collect():
+                    array.check_samples()
         counts = {array.shape[0] for array in self._arrays.values() if array.shape}
         if len(counts) > 1:
             each = ", ".join(f"{a.name} {a.shape[0]}" for a in self._arrays.values() if a.shape)
@@ -83,7 +85,7 @@ class ArrayFolderSource:
             try:
                 self._open(index)
             except CorruptSampleError as err:
-                self.broken[index] = str(err)
+                self.broken[index] = "; ".join(err.problems)
             except UserError as err:
                 problems += err.problems
         if problems:
@@ -103,16 +105,13 @@ class ArrayFolderSource:
         for name, (array, shape) in self._open(index).items():
             try:
                 sample[name] = array.read().reshape(shape)
-            except UserError as err:
+            except DamagedFileError as err:
                 raise CorruptSampleError(self._reasons(index, err)) from None
         return sample
 
     def content(self) -> Iterator[bytes]:
-        for index, file in enumerate(self._listing.files):
+        for file in self._listing.files:
             yield relative(file, self._listing.folder).encode(errors="surrogateescape")
-            if index in self.broken:
-                yield self.broken[index].encode()
-                continue
             try:
                 yield from chunks(file)
             except OSError as err:
@@ -122,8 +121,8 @@ class ArrayFolderSource:
         """The arrays for every input, with the shape to give them."""
         path = self._listing.files[index]
         try:
-            stored = arrays_of(path)
-        except UserError as err:
+            stored = arrays_of(path, self._inputs)
+        except DamagedFileError as err:
             raise CorruptSampleError(self._reasons(index, err)) from None
         matched = match(stored, self._inputs, str(path))
         problems = Problems()

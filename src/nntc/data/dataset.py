@@ -91,6 +91,8 @@ class Dataset:
     def skipped(self) -> list[tuple[str, str]]:
         """The samples found unreadable so far, in order: name and reason."""
         broken = self._source.broken
+        if not broken:
+            return []
         return [(self._source.name(i), broken[i]) for i in self._indices if i in broken]
 
     @property
@@ -116,8 +118,9 @@ class Dataset:
         if not self._digest:
             total = hashlib.sha256()
             parts = (self._source.kind, str(self._preprocess), repr(list(self.inputs.items())))
-            everything = list(self._indices) == list(range(len(self._source)))
-            for part in (*parts, "all" if everything else repr(list(self._indices))):
+            everything = range(len(self._source))
+            whole = self._indices == everything or list(self._indices) == list(everything)
+            for part in (*parts, "all" if whole else repr(list(self._indices))):
                 total.update(hashlib.sha256(part.encode()).digest())
             try:
                 for piece in self._source.content():
@@ -204,6 +207,8 @@ class Dataset:
                 continue
             except UserError as err:
                 problems += err.problems
+        # What is wrong with a file that holds many samples is said for each of them.
+        problems = list(dict.fromkeys(problems))
         return [*problems[:MAX_PROBLEMS], *_more(problems, self.path)]
 
 

@@ -16,6 +16,8 @@ from nntc.data.resize import MAX_PIXELS
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+    # Not read, but pictures: named as skipped instead of being passed over.
+    *(".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga"),
 )
 # Only these decoders: Pillow has others that start programs (EPS) or that nobody needs.
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM")

@@ -16,14 +16,14 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from nntc.core.errors import Problems, UserError
+from nntc.core.errors import UserError
 
 MAX_SAMPLE_BYTES = 1 << 31
 """An array that has to be read at once is refused above this."""
@@ -52,6 +52,10 @@ DAMAGE = (
     AttributeError,
 )
 """What NumPy and zipfile raise on damaged files."""
+
+
+class DamagedFileError(UserError):
+    """A file that cannot be read or is not what it should be; its data is not to blame."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,14 @@ def _read_header(file: IO[bytes], where: str) -> Header:
 
 @contextlib.contextmanager
 def naming(where: str) -> Generator[None, None, None]:
-    """Errors of reading *where* as one UserError that names it."""
+    """Errors of reading *where* as one DamagedFileError that names it."""
     try:
         yield
     except OSError as err:
-        raise UserError(f"{where}: cannot be read: {err.strerror or err}") from None
+        raise DamagedFileError(f"{where}: cannot be read: {err.strerror or err}") from None
     except DAMAGE as err:
         detail = str(err).strip() or type(err).__name__
-        raise UserError(f"{where}: damaged: {detail.splitlines()[0]}") from None
+        raise DamagedFileError(f"{where}: damaged: {detail.splitlines()[0]}") from None
 
 
 class StoredArray:
@@ -118,24 +122,26 @@ class StoredArray:
         """Reads the header only.
 
         Raises:
-            UserError: not readable, damaged, or not an array of real numbers.
+            DamagedFileError: not readable, or damaged.
+            UserError: not an array of real numbers.
         """
         self.path = path
-        self.name = member.filename.removesuffix(".npy") if member else ""
+        self.name = _array_name(member) if member else ""
         self.where = f"{path}: array {self.name!r}" if member else str(path)
         self._member = member
         self._lock = threading.Lock()
         self._stream: IO[bytes] | None = None
         self._next = 0
         self._crc = 0
+        self._failure: list[str] | None = None
         self._mapped: np.ndarray | None = None
         with naming(self.where), self._open() as file:
             self._header = _read_header(file, self.where)
             available = _size(path, member)
             if available - self._header.start < self._header.bytes:
-                raise UserError(
-                    f"{self.where}: damaged: shape {list(self.shape)} takes {self._header.bytes} "
-                    f"bytes, {available - self._header.start} are there"
+                raise ValueError(
+                    f"shape {list(self.shape)} takes {self._header.bytes} bytes, "
+                    f"{available - self._header.start} are there"
                 )
 
     @property
@@ -150,7 +156,8 @@ class StoredArray:
         """The whole array, read at once.
 
         Raises:
-            UserError: damaged, or above MAX_SAMPLE_BYTES.
+            DamagedFileError: damaged.
+            UserError: above MAX_SAMPLE_BYTES.
         """
         header = self._header
         if header.bytes > MAX_SAMPLE_BYTES:
@@ -160,28 +167,45 @@ class StoredArray:
             data = file.read(header.bytes)
             # The end of a member is where its check sum is compared.
             file.read(1)
-        return self._form(data, header.shape)
+            return self._form(data, header.shape)
+
+    def check_samples(self) -> None:
+        """Raise a UserError if samples cannot be read one by one."""
+        if self._header.fortran and len(self.shape) > 1 and not self._plain:
+            raise UserError(
+                f"{self.where}: compressed in Fortran order, samples cannot be read one by one; "
+                "save np.ascontiguousarray of it, or with np.savez"
+            )
 
     def sample(self, index: int) -> np.ndarray:
-        """``array[index]``, with memory for that sample alone.
+        """``array[index]``, with memory for that sample alone; see check_samples.
 
         Raises:
-            UserError: damaged.
+            DamagedFileError: from now on every time, at once.
         """
-        with self._lock, naming(self.where):
-            plain = self._member is None or self._member.compress_type == zipfile.ZIP_STORED
-            if self._header.fortran and len(self.shape) > 1:
-                if not plain:
-                    raise UserError(
-                        f"{self.where}: compressed in Fortran order; samples cannot be read one "
-                        "by one (save np.ascontiguousarray of it, or with np.savez)"
-                    )
-                return np.array(self._map()[index])
-            return self._direct(index) if plain else self._streamed(index)
+        with self._lock:
+            if self._failure is None:
+                try:
+                    with naming(self.where):
+                        return self._sample(index)
+                except DamagedFileError as err:
+                    self._failure = err.problems
+            raise DamagedFileError(self._failure)
+
+    @property
+    def _plain(self) -> bool:
+        return self._member is None or self._member.compress_type == zipfile.ZIP_STORED
+
+    def _sample(self, index: int) -> np.ndarray:
+        if not self._plain:
+            return self._streamed(index)
+        if self._header.fortran and len(self.shape) > 1:
+            return np.array(self._map()[index])
+        return self._direct(index)
 
     def _form(self, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
         if len(data) != math.prod(shape) * self.dtype.itemsize:
-            raise UserError(f"{self.where}: damaged: it ends early")
+            raise EOFError("it ends early")
         flat = np.frombuffer(data, self.dtype)
         return flat.reshape(shape[::-1]).T if self._header.fortran else flat.reshape(shape)
 
@@ -214,8 +238,9 @@ class StoredArray:
         if self._member is not None and index == self._next:
             # Read in order, the check sum of the whole costs nothing to speak of.
             self._crc, self._next = zlib.crc32(data, self._crc), index + 1
-            if self._next == self.shape[0] and self._crc != self._member.CRC:
-                raise UserError(f"{self.where}: damaged: the check sum is wrong")
+            ends = self._header.start + self._next * size == self._member.file_size
+            if ends and self._crc != self._member.CRC:
+                raise ValueError("the check sum is wrong")
         return self._form(data, shape)
 
     def _data_offset(self) -> int:
@@ -224,12 +249,12 @@ class StoredArray:
         if member is None:
             return 0
         if member.flag_bits & 1:
-            raise UserError(f"{self.where}: is encrypted")
+            raise ValueError("it is encrypted")
         with self.path.open("rb") as file:
             file.seek(member.header_offset)
             local = file.read(_LOCAL_HEADER)
         if len(local) != _LOCAL_HEADER or local[:4] != b"PK\3\4":
-            raise UserError(f"{self.where}: damaged: no local header")
+            raise ValueError("no local header")
         name, extra = struct.unpack_from("<HH", local, 26)
         return member.header_offset + _LOCAL_HEADER + name + extra
 
@@ -278,42 +303,61 @@ def _size(path: Path, member: zipfile.ZipInfo | None) -> int:
     return min(member.file_size, _MOST_DEFLATED * member.compress_size)
 
 
-def arrays_of(path: Path) -> list[StoredArray]:
+def arrays_of(path: Path, wanted: Collection[str]) -> list[StoredArray]:
     """The arrays of an .npz, or the one of an .npy; told apart by content.
 
+    When all the *wanted* names are there, only those: what else lies in the file does not matter.
+
     Raises:
-        UserError: names every array that cannot be used.
+        DamagedFileError: not readable, not such a file, or damaged.
+        UserError: names every array that is none of real numbers.
     """
     with naming(str(path)):
         if not path.is_file():
             # Opening a pipe would wait for a writer.
-            raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+            raise DamagedFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
             start = file.read(6)
         if start == b"\x93NUMPY":
             return [StoredArray(path)]
         if not start:
-            raise UserError(f"{path}: the file is empty")
+            raise DamagedFileError(f"{path}: the file is empty")
         if not start.startswith(b"PK"):
-            raise UserError(f"{path}: is neither an .npz nor an .npy file")
+            raise DamagedFileError(f"{path}: is neither an .npz nor an .npy file")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    problems = Problems()
-    found: list[StoredArray] = []
-    for member in members:
-        with problems.collect():
-            found.append(StoredArray(path, member))
-    problems.raise_if_any()
-    if not found:
-        raise UserError(f"{path}: holds no array")
-    names = [array.name for array in found]
+    names = [_array_name(member) for member in members]
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: damaged: two arrays of one name")
+        raise DamagedFileError(f"{path}: damaged: two arrays of one name")
+    if set(wanted) <= set(names):
+        members = [member for member in members if _array_name(member) in wanted]
+    found: list[StoredArray] = []
+    problems: list[str] = []
+    damaged: list[str] = []
+    for member in members:
+        try:
+            found.append(StoredArray(path, member))
+        except DamagedFileError as err:
+            damaged += err.problems
+        except UserError as err:
+            problems += err.problems
+    if damaged and not problems:
+        raise DamagedFileError(damaged)
+    if problems:
+        raise UserError(problems + damaged)
+    if not found:
+        raise DamagedFileError(f"{path}: holds no array")
     return found
 
 
+def _array_name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
 def chunks(path: Path) -> Iterator[bytes]:
-    """A file's bytes in pieces."""
+    """A file's bytes in pieces; none when it is no file any more."""
+    if not path.is_file():
+        return
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):
             yield piece
