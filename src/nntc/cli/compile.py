@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads a model."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg)")
+    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg, .prototxt)")
     parser.add_argument(
         "--weights", "--weight", metavar="FILE", help="its weights; default: the file beside MODEL"
     )

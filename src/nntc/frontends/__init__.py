@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nntc.core.errors import UserError
+from nntc.frontends.siblings import beside
 
 if TYPE_CHECKING:
     from nntc.frontends.shapes import Shapes
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SUFFIXES = {
     ".onnx": "onnx",
     ".cfg": "darknet",
+    ".prototxt": "caffe",
+    ".caffemodel": "caffe",
 }
 """Ending of a model file's name → the front end that reads it."""
 
@@ -34,7 +37,8 @@ def load(
     """Read a model of any framework.
 
     Args:
-        model: file name, or an ``onnx.ModelProto``.
+        model: file name, or an ``onnx.ModelProto``. Of a Caffe network either file may be the
+            model, and the other one the weights.
         weights: file with the weights, for frameworks that keep them apart; default: the file
             that lies beside the model under the same name.
         shapes: shapes of the inputs; needed where the model leaves dimensions open.
@@ -52,6 +56,12 @@ def load(
         return onnx.load(model, shapes, input_names, output_names)
     if input_names:
         raise UserError(f"{model}: inputs cannot be chosen for this kind of model, outputs can")
+    if kind == "caffe":
+        from nntc.frontends import caffe
+
+        if Path(model).suffix.lower() == ".caffemodel":
+            model, weights = weights or beside(model, ".prototxt"), model
+        return caffe.load(model, weights, shapes, output_names)
     from nntc.frontends import darknet
 
     return darknet.load(model, weights, shapes, output_names)

@@ -1,4 +1,4 @@
-"""Finds the file with a model's weights beside the one with its layers."""
+"""Finds the second file of a model that consists of two: its layers and its weights."""
 
 from __future__ import annotations
 
@@ -23,4 +23,6 @@ def beside(path: str | os.PathLike[str], ending: str) -> Path:
     except OSError:
         there = []
     more = f"; there are {', '.join(there[:5])}" if there else ""
-    raise UserError(f"{model}: its weights are not beside it ({wanted.name}){more}; name the file")
+    raise UserError(
+        f"{model}: the file that belongs to it is not beside it ({wanted.name}){more}; name it"
+    )

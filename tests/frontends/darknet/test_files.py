@@ -126,7 +126,7 @@ def test_huge_sizes_are_refused_at_once() -> None:
 def test_weights_lie_beside(tmp_path: Path) -> None:
     cfg = tmp_path / "tiny.cfg"
     cfg.write_bytes(ONE)
-    with pytest.raises(UserError, match=r"not beside it \(tiny.weights\); name the file"):
+    with pytest.raises(UserError, match=r"not beside it \(tiny.weights\); name it"):
         api.load(cfg)
     (tmp_path / "tiny_last.weights").write_bytes(weights(NUMBERS))
     with pytest.raises(UserError, match=r"there are tiny_last.weights"):
