@@ -203,6 +203,7 @@ def stop_at(*places: int) -> Callable[[str, int, int], None]:
 
 def test_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULE, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(MODULE, "PARALLEL", 2)
     state = tmp_path / "state"
     for place in (3, 5, 8):
         with pytest.raises(StoppedError):
@@ -221,6 +222,7 @@ def test_the_state_of_another_calibration(
     other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MODULE, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(MODULE, "PARALLEL", 2)
     state = tmp_path / "state"
     with pytest.raises(StoppedError):
         calibrate(small_net(), Noise(5), resume=state, progress=stop_at(2))

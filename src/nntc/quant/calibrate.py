@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,12 @@ _T = TypeVar("_T")
 SAVE_SECONDS = 30.0
 """How often the state of a resumable calibration is written."""
 
+PARALLEL = 0
+"""Samples run at the same time; 0: as many as there are threads."""
+
 _MOST_PROBLEMS = 20
+
+NamedSample: TypeAlias = "tuple[str, Mapping[str, np.ndarray]]"
 
 
 class Samples(Protocol):
@@ -52,7 +57,8 @@ def calibrate(
 ) -> Statistics:
     """Statistics of the graph's float values over the samples.
 
-    One pass; one sample, the values it still needs and the counts are in memory.
+    One pass; in memory are the counts, and for every thread one sample and the values that it
+    still needs.
 
     Args:
         values: names of the values to count; None: all float values that are computed or fed.
@@ -74,13 +80,13 @@ def calibrate(
         statistics, done = state.read(statistics)
     tell = progress or _silent
     tell("calibrate", done, len(positions))
-    for sample in read_samples(dataset, positions[done:]):
-        if sample is not None:
-            add_sample(part, statistics, *sample)
-        done += 1
+    for tried, samples in grouped_samples(dataset, positions[done:]):
+        add_samples(part, statistics, samples)
+        before, done = done, done + tried
         if state is not None:
             state.write_if_due(statistics, done)
-        tell("calibrate", done, len(positions))
+        for count in range(before, done):
+            tell("calibrate", count + 1, len(positions))
     need_samples(statistics, len(positions))
     if state is not None:
         state.remove()
@@ -123,45 +129,66 @@ def chosen_positions(count: int, limit: int) -> list[int]:
     return [i * count // limit for i in range(limit)]
 
 
-def read_samples(
+def grouped_samples(
     dataset: Samples, positions: Sequence[int]
-) -> Iterator[tuple[str, Mapping[str, np.ndarray]] | None]:
-    """(name, sample) for every position, None for one that cannot be read.
+) -> Iterator[tuple[int, list[NamedSample]]]:
+    """(positions tried, samples that could be read), for groups that are run at the same time.
 
-    The next sample is read while the caller works on this one.
+    The next group is read while the caller works on this one.
 
     Raises:
         UserError: a sample can be read, but does not fit; the rest is read to find all of them.
     """
+    from nntc.core.native import THREADS
 
-    def read(position: int) -> tuple[str, Mapping[str, np.ndarray]] | None:
+    def read(position: int) -> NamedSample | None:
         try:
             return sample_name(dataset, position), dataset[position]
         except CorruptSampleError:
             return None
 
-    for index, future in enumerate(_ahead(read, positions)):
+    size = PARALLEL or THREADS
+    group: list[NamedSample] = []
+    for index, result in enumerate(_ahead(read, positions, size)):
         try:
-            sample = future()
+            sample = result()
         except UserError as err:
-            problems = list(err.problems)
-            for position in positions[index + 1 :]:
-                try:
-                    read(position)
-                except UserError as other:
-                    problems += other.problems
-            more = [f"and {len(problems) - _MOST_PROBLEMS} more"] * (len(problems) > _MOST_PROBLEMS)
-            raise UserError([*problems[:_MOST_PROBLEMS], *more]) from None
-        yield sample
+            raise UserError(_all_problems(err, read, positions[index + 1 :])) from None
+        group += [sample] if sample is not None else []
+        if (index + 1) % size == 0 or index + 1 == len(positions):
+            yield index % size + 1, group
+            group = []
 
 
-def _ahead(function: Callable[[int], _T], items: Iterable[int]) -> Iterator[Callable[[], _T]]:
-    """For every item a function that gives ``function(item)``, started one item before."""
-    with ThreadPoolExecutor(1, "nntc-samples") as thread:
-        started = (thread.submit(function, item) for item in items)
-        for this, _following in itertools.pairwise(itertools.chain(started, [None])):
-            assert this is not None
-            yield this.result
+def _all_problems(
+    first: UserError, read: Callable[[int], object], positions: Iterable[int]
+) -> list[str]:
+    """The problem met first and those of the samples that follow."""
+    problems = list(first.problems)
+    for position in positions:
+        try:
+            read(position)
+        except UserError as err:
+            problems += err.problems
+    more = [f"and {len(problems) - _MOST_PROBLEMS} more"] * (len(problems) > _MOST_PROBLEMS)
+    return [*problems[:_MOST_PROBLEMS], *more]
+
+
+def _ahead(
+    function: Callable[[int], _T], items: Iterable[int], ahead: int
+) -> Iterator[Callable[[], _T]]:
+    """For every item a function that gives ``function(item)``, started *ahead* items before."""
+    thread = ThreadPoolExecutor(1, "nntc-samples")
+    try:
+        started: deque[Future[_T]] = deque()
+        for item in items:
+            started.append(thread.submit(function, item))
+            if len(started) > ahead:
+                yield started.popleft().result
+        while started:
+            yield started.popleft().result
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def sample_name(dataset: Samples, position: int) -> str:
@@ -170,13 +197,33 @@ def sample_name(dataset: Samples, position: int) -> str:
     return str(name(position)) if callable(name) else f"sample {position}"
 
 
-def add_sample(
+def add_samples(part: Graph, statistics: Statistics, samples: Sequence[NamedSample]) -> None:
+    """Run samples at the same time, each on one thread, and count.
+
+    Raises:
+        UserError: samples do not fit the network, or a value becomes NaN or infinite.
+    """
+    from nntc.core.native import split
+
+    problems: list[list[str]] = [[] for _ in samples]
+
+    def run(first: int, last: int) -> None:
+        for index in range(first, last):
+            try:
+                _add_sample(part, statistics, *samples[index])
+            except UserError as err:
+                problems[index] = err.problems
+
+    split(run, len(samples))
+    if any(problems):
+        raise UserError([text for texts in problems for text in texts])
+    statistics.samples += len(samples)
+
+
+def _add_sample(
     part: Graph, statistics: Statistics, name: str, sample: Mapping[str, np.ndarray]
 ) -> None:
-    """Run one sample and count.
-
-    Args:
-        name: what messages call it.
+    """Run one sample, which messages call *name*, and count.
 
     Raises:
         UserError: the sample does not fit the network, or a value becomes NaN or infinite.
@@ -195,7 +242,6 @@ def add_sample(
         raise UserError(
             [text if text.startswith(name) else f"{name}: {text}" for text in err.problems]
         ) from None
-    statistics.samples += 1
 
 
 def _not_finite(value: Value, array: np.ndarray, sample: str) -> str:

@@ -42,6 +42,7 @@ class ValueStatistics:
         self.histogram = Histogram.empty((WHOLE_BINS,))
         # Without bins where there are too many channels: then it still knows ranges and zeros.
         self.by_channel = Histogram.empty((channels, channel_bins(channels)))
+        self._lock = threading.Lock()
 
     @property
     def channels(self) -> int:
@@ -60,19 +61,23 @@ class ValueStatistics:
         return float(self.channel_maximum.max(initial=-np.inf))
 
     def add(self, x: np.ndarray) -> bool:
-        """Count a float array of the value's shape.
+        """Count a float array of the value's shape. Threads may count at the same time.
 
         Returns:
             False if a number is not finite in float32; the statistics are worth nothing then.
         """
-        from nntc.core.native import split
-        from nntc.quant import _histogram_kernels
-
         if not x.size:
             return True
         with np.errstate(over="ignore"):
             numbers = np.ascontiguousarray(x, np.float32)
-        planes = numbers.reshape(len(x) if x.ndim > 1 else 1, self.channels, -1)
+        with self._lock:
+            return self._add(numbers.reshape(len(x) if x.ndim > 1 else 1, self.channels, -1))
+
+    def _add(self, planes: np.ndarray) -> bool:
+        """Count [N, channels, length] float32."""
+        from nntc.core.native import split
+        from nntc.quant import _histogram_kernels
+
         own = self.by_channel
         finite: list[bool] = []
         lock = threading.Lock()
@@ -88,7 +93,7 @@ class ValueStatistics:
                 finite.append(good)
                 self.histogram.merge(part.row(0))
 
-        split(count, self.channels, -(-_SHARE * self.channels // x.size))
+        split(count, self.channels, -(-_SHARE * self.channels // planes.size))
         self.histogram.zeros = own.zeros.sum(keepdims=True)[0]
         return all(finite)
 

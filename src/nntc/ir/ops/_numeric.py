@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nntc.core.blas import one_thread
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -92,15 +94,56 @@ def truncated_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return quotient + toward_zero.astype(quotient.dtype)
 
 
+# Parts of a product have at least so many multiplications (waking a thread takes as long as a
+# million), and there are at most so many parts.
+_LEAST_WORK = 1 << 23
+_MOST_PARTS = 8
+
+
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """np.matmul; integers go through float64, for BLAS, where every partial sum stays exact."""
-    if a.dtype.kind == "f" or a.size == 0 or b.size == 0:
+    """np.matmul; integers go through float64, for BLAS, where every partial sum stays exact.
+
+    The bits of the result do not depend on the number of threads.
+    """
+    if a.size == 0 or b.size == 0:
         return np.matmul(a, b)
+    if a.dtype.kind == "f":
+        return _parts_product(a, b)
     terms = a.shape[-1] * _largest(a) * _largest(b)
     if terms >= 1 << 53:
         return np.matmul(a, b)
-    exact = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    exact = _parts_product(a.astype(np.float64), b.astype(np.float64))
     return exact.astype(np.int64).astype(a.dtype)
+
+
+def _parts_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Divide the longer side of the result by its shape alone; threads share the parts."""
+    with one_thread():
+        if a.ndim < 2 or b.ndim < 2:
+            return np.matmul(a, b)
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        rows, columns = a.shape[-2], b.shape[-1]
+        work = math.prod(batch) * rows * a.shape[-1] * columns
+        parts = min(_MOST_PARTS, work // _LEAST_WORK)
+        if parts < 2:
+            return np.matmul(a, b)
+        from nntc.core.native import split
+
+        y = np.empty((*batch, rows, columns), a.dtype)
+        wide = columns >= rows
+        length = columns if wide else rows
+        bounds = [i * length // parts // 16 * 16 for i in range(parts)] + [length]
+
+        def compute(first: int, last: int) -> None:
+            for part in range(first, last):
+                place = slice(bounds[part], bounds[part + 1])
+                if wide:
+                    np.matmul(a, b[..., place], out=y[..., place])
+                else:
+                    np.matmul(a[..., place, :], b, out=y[..., place, :])
+
+        split(compute, parts)
+        return y
 
 
 def _largest(x: np.ndarray) -> int:

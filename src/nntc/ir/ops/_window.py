@@ -19,7 +19,7 @@ from nntc.ir.ops._numeric import lowest, product
 from nntc.ir.ops._rules import need_at_least, need_length, require
 
 # Elements of the gathered matrix of one block: large enough for BLAS, small enough for the cache.
-_BLOCK = 1 << 21
+_BLOCK = 1 << 19
 
 # Products a group below which direct loops are faster than gathering and BLAS.
 _FEW = 16
@@ -148,11 +148,7 @@ def convolve(x: np.ndarray, w: np.ndarray, window: Window, group: int) -> np.nda
         row = math.prod(out[1:]) * x.shape[1] * math.prod(window.kernel)
         rows = max(1, _BLOCK // row)
         for image, result in zip(_padded(x, window, 0, out), y, strict=True):
-            views = _taps(image, window, out)
-            for first in range(0, out[0], rows):
-                last = min(first + rows, out[0])
-                block = views[(slice(None),) * (1 + len(out)) + (slice(first, last),)]
-                result[:, first:last] = _im2col(block, w, group)
+            _dense(_taps(image, window, out), w, group, result, rows)
     return y
 
 
@@ -192,6 +188,24 @@ def _as_planes(window: Window) -> tuple[tuple[int, int], ...]:
     begins = window.begins
     pads = (begins[0] if len(begins) > 1 else 0, begins[-1])
     return _plane(window.kernel), _plane(window.strides), pads, _plane(window.dilations)
+
+
+def _dense(views: np.ndarray, w: np.ndarray, group: int, y: np.ndarray, rows: int) -> None:
+    """Windows [C, *kernel, *out] with w to y [M, *out], in blocks of *rows* rows."""
+    before = (slice(None),) * (1 + len(y.shape[1:]))
+
+    def compute(first: int, last: int) -> None:
+        for block in range(first, last):
+            place = slice(block * rows, (block + 1) * rows)
+            y[:, place] = _im2col(views[(*before, place)], w, group)
+
+    blocks = -(-y.shape[1] // rows)
+    if blocks == 1:
+        compute(0, 1)
+        return
+    from nntc.core.native import split
+
+    split(compute, blocks)
 
 
 def _im2col(block: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
