@@ -294,8 +294,11 @@ def test_decoding_modes() -> None:
     assert decode_picture(encoded(image.convert("CMYK"), "JPEG")).shape == (5, 6, 3)
     assert decode_picture(encoded(image.convert("1"))).max() <= 255
     deep = (base[:, :, 0].astype(np.uint16) << 8) + 3
-    sixteen = decode_picture(encoded(Image.fromarray(deep)), "gray")
-    np.testing.assert_array_equal(sixteen[:, :, 0], base[:, :, 0])
+    pgm = b"P5 6 5 65535\n" + deep.astype(">u2").tobytes()
+    for data in (encoded(Image.fromarray(deep)), encoded(Image.fromarray(deep), "TIFF"), pgm):
+        for exif in (False, True):
+            sixteen = decode_picture(data, "gray", exif)
+            np.testing.assert_array_equal(sixteen[:, :, 0], base[:, :, 0])
     with pytest.raises(CorruptSampleError, match="32-bit pixels"):
         decode_picture(encoded(Image.fromarray(base[:, :, 0].astype(np.float32)), "TIFF"))
 

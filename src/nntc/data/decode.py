@@ -84,8 +84,15 @@ def decode_picture(data: bytes, order: str = "rgb", exif: bool = False) -> np.nd
                 raise CorruptSampleError(
                     f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} are read"
                 )
+            # 16 bits of gray come as 32 bits from these formats, which have no other use for them.
+            deep = image.mode == "I" and image.format in ("PNG", "PPM")
+            deep |= image.mode.startswith("I;16")
             upright = _upright(image) if exif else image
-            array = _pixels(image_module, upright, "L" if order == "gray" else "RGB")
+            if deep:
+                shades = np.clip(np.asarray(upright), 0, 0xFFFF).astype(np.uint16) >> 8
+                # Pillow would clip instead of scaling.
+                upright = image_module.fromarray(shades.astype(np.uint8))
+            array = _pixels(upright, "L" if order == "gray" else "RGB")
     except CorruptSampleError:
         raise
     except image_module.DecompressionBombError:
@@ -99,7 +106,8 @@ def decode_picture(data: bytes, order: str = "rgb", exif: bool = False) -> np.nd
 def _reason(err: Exception) -> str:
     if type(err).__name__ == "UnidentifiedImageError":
         return "not a picture of a known format"
-    return f"damaged picture: {err}" if str(err) else f"damaged picture: {type(err).__name__}"
+    lines = str(err).splitlines() or [type(err).__name__]
+    return f"damaged picture: {lines[0]}"
 
 
 def _upright(image: Any) -> Any:
@@ -108,12 +116,8 @@ def _upright(image: Any) -> Any:
     return ImageOps.exif_transpose(image)
 
 
-def _pixels(image_module: Any, image: Any, mode: str) -> np.ndarray:
+def _pixels(image: Any, mode: str) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise CorruptSampleError("32-bit pixels: their range is not known")
-    if image.mode.startswith("I;16"):
-        # Pillow would clip instead of scaling.
-        shades = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        image = image_module.fromarray(shades)
     array = np.array(image.convert(mode))
     return array if array.ndim == 3 else array[:, :, None]

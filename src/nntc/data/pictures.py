@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nntc.core.errors import UserError
-from nntc.data.decode import CorruptSampleError, read_picture
+from nntc.data.decode import CorruptSampleError, pillow, read_picture
 from nntc.data.listing import Listing
 from nntc.data.preprocess import Preprocess
 from nntc.data.samples import Sample, Shape, describe, relative
@@ -24,6 +24,7 @@ class PictureSource:
         where: str,
     ) -> None:
         """Raises: UserError: pictures cannot feed these inputs, or no preprocessing is given."""
+        pillow()  # missing, it is missed now and not for every picture
         (name, shape), self._preprocess = the_input(inputs, preprocess, where, "pictures")
         self._name, self._shape = name, (1, *shape[1:])
         self._listing = listing
