@@ -141,7 +141,7 @@ FAULTS = [
     ("sha256:8fad", "^sha256:8fae", "the data of constant w have the hash sha256:8fad"),
     ("%w : f32[4x3x3x3] = ", "%u : f32[4x3x3x3] = ^", "the data of constant u are missing"),
     ("%w : f32[4x3x3x3]", "^%w : f32[4x3x3x4]", "constant w is declared f32[4x3x3x4], its data"),
-    ("input", "^inpt", "expected input, const, output or a %name, found 'inpt'"),
+    ("input", "^inpt", "expected input, const, output, scale or a %name, found 'inpt'"),
     ("output %i", "output %i ^%v", "unexpected '%v'"),
     ("output %i", "output ^i", "expected a %name, found 'i'"),
     ('"/model/Mul"', "^/model/Mul", "cannot read '/model/Mul'"),
@@ -225,3 +225,28 @@ def test_all_types_print(tmp_path: object) -> None:
     for dtype in DType:
         graph.outputs += graph.add(ops.Tile((2,)), graph.constant(np.ones(1, dtype.numpy))).outputs
     same_graph(graph, parse_graph(print_graph(graph)))
+
+
+def test_scales() -> None:
+    text = """nntc graph 1 "fixed"
+input %x : u8[1x3x2x2]
+const %s : f32[3] = [0.5, 0.25, 1]
+%y : u8[1x3x2x2] = Binary(%x, %x) fn=max
+output %y
+scale %y = %s
+"""
+    graph = parse_graph(text)
+    scale = graph.outputs[0].scale
+    assert scale is not None
+    assert scale.data is not None
+    np.testing.assert_array_equal(scale.data, [0.5, 0.25, 1])
+    assert scale in graph.constants()
+    assert print_graph(parse_graph(print_graph(graph))) == print_graph(graph)
+    for wrong, message in (
+        ("scale %y = %x", "is no f32 constant"),
+        ("scale %y = %s\nscale %y = %s", "has two scales"),
+        ("scale %q = %s", "%q is not declared above"),
+    ):
+        with pytest.raises(ModelError) as caught:
+            parse_graph(text.replace("scale %y = %s", wrong))
+        assert message in str(caught.value)

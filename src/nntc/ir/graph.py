@@ -97,15 +97,21 @@ class Op:
 
 
 class Value:
-    """One tensor of the graph: a name, a type, and the data if it is a constant."""
+    """One tensor of the graph: a name, a type, and the data if it is a constant.
 
-    __slots__ = ("data", "name", "producer", "type")
+    ``scale`` says what the integers of a quantised tensor mean: real number = integer * scale. It is
+    an fp32 constant with one element, or one for every index of axis 1. It is for people, reports
+    and the network's inputs and outputs; no operator reads it from here.
+    """
+
+    __slots__ = ("data", "name", "producer", "scale", "type")
 
     def __init__(self, name: str, type: TensorType, data: np.ndarray | None = None) -> None:
         self.name = name
         self.type = type
         self.data = data
         self.producer: Node | None = None
+        self.scale: Value | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -221,7 +227,10 @@ class Graph:
     # -- looking ----------------------------------------------------------------------------
 
     def values(self) -> Iterator[Value]:
-        """Every value once: inputs, then operands and results in node order, then outputs."""
+        """Every value once: inputs, then operands and results in node order, then outputs.
+
+        The scale of a value follows the value.
+        """
         seen: set[int] = set()
         groups: list[Iterable[Value]] = [self.inputs]
         for node in self.nodes:
@@ -229,9 +238,10 @@ class Graph:
         groups.append(self.outputs)
         for group in groups:
             for value in group:
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+                for one in (value, value.scale):
+                    if one is not None and id(one) not in seen:
+                        seen.add(id(one))
+                        yield one
 
     def constants(self) -> list[Value]:
         return [v for v in self.values() if v.is_constant]

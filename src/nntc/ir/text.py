@@ -8,7 +8,8 @@
     %z : f32[1x4x6x6] = Binary(%y, %half) fn=mul @scale from "/model/Mul"
     output %z
 
-One line per input, constant, node and output; # starts a comment. A name behind % or @ is put in
+One line per input, constant, node and output; # starts a comment. ``scale %q = %s`` says that the
+integers of %q stand for themselves times the constant %s. A name behind % or @ is put in
 quotes where it holds other characters than letters, digits and ``_ . / - :``; as the colon may
 belong to the name, a space stands before the one that leads to the type. An absent operand is
 ``none``. A node is called like its first result unless an @name follows; ``from`` tells its origin
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, Problems
 from nntc.ir._syntax import Line, Token, array_text, attribute_text, name_text, quoted
 from nntc.ir.graph import Graph, Node, Op, TensorType, Value, attribute_kinds, infer_types
@@ -48,6 +50,7 @@ def print_graph(graph: Graph, inline: int = INLINE_ELEMENTS) -> str:
         lines.append(f"const {_declared(value)} = {text}")
     lines += map(node_text, graph.nodes)
     lines += [f"output {_used(v)}" for v in graph.outputs]
+    lines += [f"scale {_used(v)} = {_used(v.scale)}" for v in graph.values() if v.scale is not None]
     return "\n".join(lines) + "\n"
 
 
@@ -142,6 +145,7 @@ class _Builder:
             "input": self._input,
             "const": self._const,
             "output": self._output,
+            "scale": self._scale,
         }
 
     def add(self, line: Line) -> None:
@@ -154,7 +158,7 @@ class _Builder:
             return
         reader = self._readers.get(first.text)
         if reader is None:
-            line.fail(first, f"expected input, const, output or a %name, found '{first.text[:40]}'")
+            line.fail(first, f"expected input, const, output, scale or a %name, found '{first.text[:40]}'")
         line.expect(first.text)
         reader(line)
         line.end()
@@ -172,6 +176,20 @@ class _Builder:
 
     def _output(self, line: Line) -> None:
         self.graph.outputs.append(self._operand(line))
+
+    def _scale(self, line: Line) -> None:
+        token = line.peek
+        value = self._operand(line)
+        line.expect("=")
+        scale = self._operand(line)
+        channels = value.shape[1:2]
+        if value.scale is not None:
+            line.fail(token, f"%{value.name} has two scales")
+        if not scale.is_constant or scale.dtype is not DType.F32:
+            line.fail(token, f"the scale %{scale.name} is no f32 constant")
+        if scale.shape not in ((), channels):
+            line.fail(token, f"the scale has the shape {scale.shape}, () or {channels} is needed")
+        value.scale = scale
 
     def _const(self, line: Line) -> None:
         declared = self._declaration(line)

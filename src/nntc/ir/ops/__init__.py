@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nntc.ir.graph import Op
+from nntc.ir.ops.detection import DetectionOutput, RoiPool
 from nntc.ir.ops.elementwise import (
     Binary,
     Cast,
@@ -83,6 +84,7 @@ __all__ = [
     "CumSum",
     "DepthToSpace",
     "Dequantize",
+    "DetectionOutput",
     "Elu",
     "Expand",
     "FixConv",
@@ -117,6 +119,7 @@ __all__ = [
     "Resize",
     "ReverseSequence",
     "RoiAlign",
+    "RoiPool",
     "ScatterElements",
     "ScatterND",
     "Selu",
