@@ -104,5 +104,5 @@ class Deadly(Noise):
 
 @pytest.mark.slow
 def test_workers_that_die(scheduler: str) -> None:
-    with pytest.raises(UserError, match="a worker failed|lost all its workers"):
+    with pytest.raises(UserError, match=r"a worker failed|lost all its workers"):
         cluster.calibrate(small_net(), Deadly(2), scheduler)
