@@ -10,7 +10,7 @@ from nntc.backend import compile_graph
 from nntc.core.errors import UserError
 from nntc.ir import ops
 from nntc.runtime import open_device
-from tests.backend import cases
+from tests.backend import cases, cases_fixed  # noqa: F401  (registers its families)
 from tests.backend.harness import assert_same_bytes, check, several, single
 
 QUICK = [case for case in cases.all_cases() if case.quick]

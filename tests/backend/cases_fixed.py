@@ -1,0 +1,229 @@
+"""Operators on 8-bit integers; every result must be right to the bit."""
+
+from __future__ import annotations
+
+from nntc.core.dtype import DType
+from nntc.ir import ops
+from tests.backend.cases import Made, dims, family
+
+Dims = tuple[int, ...]
+ANY = {"i8": ":-128:128", "u8": ":0:256", "i16": ":-32768:32768"}
+BYTES = ["i8", "u8"]
+TO = {"i8": DType.I8, "u8": DType.U8}
+
+
+def whole(kind: str, *sizes: int) -> str:
+    """An operand with values of the type's whole range."""
+    return f"{kind}[{dims(*sizes)}]{ANY[kind]}"
+
+
+@family(
+    0,
+    image=[(1, 3, 17, 19), (2, 64, 9, 9), (3, 65, 7, 11), (4, 1, 12, 8), (5, 130, 5, 14)],
+    out=[1, 5, 64, 70, 129],
+    kernel=[(1, 1), (3, 3), (2, 5)],
+    stride=[(1, 1), (2, 3)],
+    pad=[(0, 0, 0, 0), (1, 0, 1, 1), (0, 2, 3, 1)],
+    dilation=[(1, 1), (1, 3)],
+    bias=[True, False],
+    types=["i8 i8 i8", "u8 i8 u8", "u8 i8 i8", "i8 u8 u8", "u8 u8 i8", "u8 u8 u8"],
+    shifts=[(0, 0), (1, 4), (6, 1), (8, 0), (11, 0), (15, 0), (4, 8), (7, 12)],
+)
+def fix_conv(
+    image: Dims,
+    out: int,
+    kernel: Dims,
+    stride: Dims,
+    pad: Dims,
+    dilation: Dims,
+    bias: bool,
+    types: str,
+    shifts: Dims,
+) -> Made:
+    """Types of x, w and y; (shift, narrow)."""
+    x, w, y = types.split()
+    shift, narrow = shifts
+    op = ops.FixConv(stride, pad, dilation, 1, shift, TO[y], narrow if bias else 0)
+    weight = whole(w, out, image[1], *kernel)
+    yield op, f"{whole(x, *image)} ={weight}" + (f" ={whole('i16', out)}" if bias else "")
+
+
+@family(
+    0,
+    channels=[(6, 2, 2), (64, 64, 64), (100, 100, 100), (70, 140, 70), (128, 64, 2), (256, 256, 4)],
+    batch=[1, 2, 4, 7],
+    kernel=[(3, 3), (1, 1), (5, 2)],
+    stride=[(1, 1), (2, 2)],
+    pad=[(0, 0, 0, 0), (1, 0, 1, 2)],
+    dilation=[(1, 1), (2, 3)],
+    types=["i8 i8 i8", "u8 i8 u8", "u8 u8 i8"],
+    shifts=[(0, 0), (6, 0), (3, 5), (9, 0)],
+    bias=[True, False],
+)
+def fix_conv_groups(
+    channels: Dims,
+    batch: int,
+    kernel: Dims,
+    stride: Dims,
+    pad: Dims,
+    dilation: Dims,
+    types: str,
+    shifts: Dims,
+    bias: bool,
+) -> Made:
+    """Channels are (in, out, groups)."""
+    c, m, group = channels
+    x, w, y = types.split()
+    shift, narrow = shifts
+    op = ops.FixConv(stride, pad, dilation, group, shift, TO[y], narrow if bias else 0)
+    operands = f"{whole(x, batch, c, 9, 11)} ={whole(w, m, c // group, *kernel)}"
+    yield op, operands + (f" ={whole('i16', m)}" if bias else "")
+
+
+@family(
+    0,
+    image=[(1, 4, 40, 23), (5, 10, 33, 20)],
+    kernel=[(1, 1), (3, 4), (17, 2)],
+    stride=[(16, 16), (17, 3), (1, 1)],
+    pad=[(0, 0, 0, 0), (16, 1, 0, 17), (2, 2, 2, 2)],
+    dilation=[(1, 1), (17, 1), (2, 18)],
+    group=[1, 2],
+)
+def fix_conv_beyond_fields(
+    image: Dims, kernel: Dims, stride: Dims, pad: Dims, dilation: Dims, group: int
+) -> Made:
+    """Strides, pads and dilations that their fields cannot hold; pads beyond the kernel."""
+    op = ops.FixConv(stride, pad, dilation, group, 9, DType.I8)
+    yield op, f"{whole('i8', *image)} ={whole('i8', 6, image[1] // group, *kernel)}"
+
+
+@family(
+    0,
+    batch=[1, 3, 6],
+    length=[1, 31],
+    channels=[(5, 7, 1), (66, 66, 66), (8, 6, 2)],
+    kernel=[1, 3],
+    stride=[1, 2],
+    to=BYTES,
+)
+def fix_conv_1d(batch: int, length: int, channels: Dims, kernel: int, stride: int, to: str) -> Made:
+    c, m, group = channels
+    op = ops.FixConv((stride,), (1, 1), (1,), group, 7, TO[to])
+    operands = f"{whole('i8', batch, c, length)} ={whole('i8', m, c // group, kernel)}"
+    yield op, f"{operands} ={whole('i16', m)}"
+
+
+@family(0, batch=[1, 4, 5], channels=[4096, 5000, 9001], out=[3, 70], to=BYTES)
+def fix_dense(batch: int, channels: int, out: int, to: str) -> Made:
+    """More input channels than a field holds."""
+    op = ops.FixConv((1, 1), (0, 0, 0, 0), (1, 1), 1, 14, TO[to])
+    yield op, f"{whole('u8', batch, channels, 1, 1)} ={whole('i8', out, channels, 1, 1)}"
+
+
+@family(
+    0,
+    channels=[(5, 7, 1), (66, 70, 1), (66, 66, 66), (8, 12, 2)],
+    batch=[1, 2, 5],
+    kernel=[(1, 1), (3, 2), (4, 4)],
+    stride=[(1, 1), (2, 3), (17, 1)],
+    pad=[(0, 0, 0, 0), (1, 0, 1, 1)],
+    dilation=[(1, 1), (2, 1)],
+    extra=[(0, 0), (1, 0)],
+    shifts=[(8, 0), (5, 3)],
+    to=BYTES,
+)
+def fix_conv_transpose(
+    channels: Dims,
+    batch: int,
+    kernel: Dims,
+    stride: Dims,
+    pad: Dims,
+    dilation: Dims,
+    extra: Dims,
+    shifts: Dims,
+    to: str,
+) -> Made:
+    c, m, group = channels
+    shift, narrow = shifts
+    op = ops.FixConvTranspose(stride, pad, dilation, group, extra, shift, TO[to], narrow)
+    operands = f"{whole('u8', batch, c, 6, 5)} ={whole('i8', c, m // group, *kernel)}"
+    yield op, f"{operands} ={whole('i16', m)}"
+
+
+@family(
+    0,
+    shape=[(1, 70, 5, 6), (2, 3, 9, 9), (4, 64, 2), (5, 130, 3, 3), (8, 33), (6,), (3, 4, 2, 3, 5)],
+    types=["i8 i8 i8", "u8 i8 u8", "u8 u8 u8", "i8 u8 i8", "u8 u8 i8", "i8 i8 u8"],
+    axis=[None, 0, 1],
+    shift=[1, 2, 5, 8, 15, 16],
+)
+def fix_sum(shape: Dims, types: str, axis: int | None, shift: int) -> Made:
+    a, b, y = types.split()
+    factors = [] if axis is None else list(shape[axis : axis + 1])
+    if axis is not None and not factors:
+        return
+    op = ops.FixSum(shift, TO[y], axis or 0)
+    k = f"={whole('i8', *factors)}" if factors else "=i8[]:-128:128"
+    yield op, f"{whole(a, *shape)} {k} {whole(b, *shape)} {k}"
+
+
+@family(
+    0,
+    shapes=[
+        ((1, 70, 5, 6), (1, 70, 5, 6)),
+        ((1, 70, 5, 6), (1, 70, 1, 1)),
+        ((4, 66, 4, 4), (4, 66, 1, 1)),
+        ((4, 6, 4, 4), (1, 6, 4, 1)),
+        ((5, 6, 4, 4), (6, 1, 4)),
+        ((7, 6, 4), ()),
+        ((2, 65), (65,)),
+        ((9,), (9,)),
+        ((3, 1, 4, 4), (3, 1, 4, 4)),
+    ],
+    types=["i8 i8 i8", "u8 i8 i8", "i8 u8 i8", "u8 u8 u8"],
+    shift=[0, 1, 7, 8, 14],
+    constant=["", "="],
+)
+def fix_mul(shapes: tuple[Dims, Dims], types: str, shift: int, constant: str) -> Made:
+    a, b, y = types.split()
+    op = ops.FixMul(shift, TO[y])
+    yield op, f"{whole(a, *shapes[0])} {constant}{whole(b, *shapes[1])}"
+
+
+@family(
+    0,
+    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,)],
+    types=["i8 i8", "u8 i8", "i8 u8"],
+)
+def lut(shape: Dims, types: str) -> Made:
+    x, table = types.split()
+    yield ops.Lut(), f"{whole(x, *shape)} ={whole(table, 256)}"
+
+
+@family(
+    0,
+    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,), (5, 64, 3, 3), (3, 2, 3, 4, 5)],
+    to=BYTES,
+    axis=[None, 0, 1],
+    constant=["", "="],
+)
+def quantize(shape: Dims, to: str, axis: int | None, constant: str) -> Made:
+    if axis is not None and axis >= len(shape):
+        return
+    factors = "" if axis is None else str(shape[axis])
+    op = ops.Quantize(TO[to], axis or 0)
+    yield op, f"f32[{dims(*shape)}]:-3:3 {constant}f32[{factors}]:1:90"
+
+
+@family(
+    0,
+    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,), (5, 64, 3, 3), (3, 2, 3, 4, 5)],
+    kind=BYTES,
+    axis=[None, 0, 1],
+    constant=["", "="],
+)
+def dequantize(shape: Dims, kind: str, axis: int | None, constant: str) -> Made:
+    if axis is not None and axis >= len(shape):
+        return
+    factors = "" if axis is None else str(shape[axis])
+    yield ops.Dequantize(axis or 0), f"{whole(kind, *shape)} {constant}f32[{factors}]:0.1:2"
