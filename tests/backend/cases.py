@@ -877,6 +877,25 @@ def roi_aligns(ratio, coordinate, size, scale) -> Made:
     yield op, "f32[2x3x9x12] =f32[4x4]:0:8:boxes i64[4]:0:2"
 
 
+@family(1e-6, size=[(1, 1), (3, 2)], scale=[1.0, 8.0])
+def roi_pools(size, scale) -> Made:
+    # Images 0 and 1; corners beyond the picture and cells without a pixel are among them.
+    op = ops.RoiPool(*size, scale)
+    yield op, "f32[2x3x9x12] f32[9x5]:0:1.9"
+    yield op, "f32[2x3x9x12]:-3:-1 f32[9x5]:0:1.9"
+
+
+@family(1e-5, classes=[2, 3], background=[0, -1], top_k=[-1, 4], keep_top_k=[-1, 3],
+        code=["corner", "center_size", "corner_size"], encoded=[False, True],
+        confidence=[-math.inf, 0.4, 2.0])  # fmt: skip
+def detection_outputs(classes, background, top_k, keep_top_k, code, encoded, confidence) -> Made:
+    op = ops.DetectionOutput(
+        classes, background, 0.45, top_k, keep_top_k, confidence, code, encoded
+    )
+    priors = "f32[1x2x36]:0.1:0.9"
+    yield op, f"f32[2x36]:0:1 f32[2x{9 * classes}]:0:1 {priors}"
+
+
 @family(0, center=[True, False], limit=[1, 3, 20], iou=[0.0, 0.5], score=[-math.inf, 0.3],
         shape=[(1, 1, 9), (2, 3, 12)])  # fmt: skip
 def suppressions(center, limit, iou, score, shape) -> Made:

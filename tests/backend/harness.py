@@ -124,7 +124,7 @@ def _static(array: np.ndarray, value: Value) -> np.ndarray:
     if array.size == value.type.size:
         return array.astype(value.dtype.numpy).reshape(value.shape)
     rows = np.full(value.shape, -1, value.dtype.numpy)
-    rows[: len(array)] = array
+    rows[tuple(map(slice, array.shape))] = array
     return rows
 
 

@@ -92,6 +92,8 @@ EXAMPLES: list[tuple[Op, str]] = [
     (ops.GridSample("cubic", "border", True), f"{IMAGE} f32[1x5x6x2]"),
     (ops.GridSample("nearest"), "f32[1x2x3x4x5] f32[1x2x2x2x3]"),
     (ops.RoiAlign(2, 3, 1, 0.5), f"{IMAGE} f32[6x4] i64[6]"),
+    (ops.RoiPool(2, 3, 0.5), f"{IMAGE} f32[6x5]"),
+    (ops.DetectionOutput(3, 0, 0.5, 9, 7), "f32[2x36] f32[2x27] f32[1x2x36]"),
     (ops.NonMaxSuppression(max_output=3, iou=0.5), "f32[2x9x4] f32[2x3x9]"),
     (ops.Quantize(DType.U8), f"{IMAGE} f32[4]"),
     (ops.Dequantize(0), "i8[3x4] f32[]"),

@@ -21,7 +21,7 @@ IDS = [f"{op.name}-{text.replace(' ', ',')}" for op, text in EXAMPLES]
 
 
 def test_every_operator_is_exported_and_has_an_example() -> None:
-    modules = ("elementwise", "nn", "norm", "reduce", "shape", "index", "vision", "fixed")
+    modules = ("elementwise", "nn", "norm", "reduce", "shape", "index", "vision", "detection", "fixed")
     defined = {
         name
         for module in modules
@@ -72,6 +72,8 @@ def test_compute_gives_what_infer_promises(op: Op, operands: str) -> None:
         given = {v.name: np.full(v.shape, fill, v.dtype.numpy) for v in graph.inputs}
         if op.name == "RoiAlign":
             given["x2"][:] = 0
+        if op.name == "RoiPool":
+            given["x1"][:] = 0
         held = {name: array.copy() for name, array in given.items()}
         result = run(graph, given)
         assert list(result) == [v.name for v in graph.outputs]
@@ -136,6 +138,8 @@ def test_empty_tensors_and_scalars(op: Op, operands: str) -> None:
     given = {v.name: np.ones(v.shape, v.dtype.numpy) for v in graph.inputs}
     if op.name == "RoiAlign":
         given["x2"][:] = 0
+    if op.name == "RoiPool":
+        given["x1"][:] = 0
     try:
         run(graph, given)
     except ModelError as err:
@@ -256,6 +260,10 @@ REFUSALS = [
     (ops.Resize((2,), (0.5,), roi=(0, 1)), "f32[4]", "roi has no meaning with half_pixel"),
     (ops.GridSample("cubic"), "f32[1x1x2x2x2] f32[1x2x2x2x3]", "cubic needs 2 spatial axes"),
     (ops.RoiAlign(), "f32[1x1x4x4] f32[3x5] i64[3]", "rois has rows of 5 numbers"),
+    (ops.DetectionOutput(2), "f32[1x36] f32[1x18] f32[1x2x32]", "do not fit"),
+    (ops.DetectionOutput(2), "f32[1x36] f32[1x27] f32[1x2x36]", "(1, 18) is needed"),
+    (ops.DetectionOutput(2, eta=0.0), "f32[1x36] f32[1x18] f32[1x2x36]", "eta is 0.0"),
+    (ops.RoiPool(2, 2), "f32[1x1x4x4] f32[3x4]", "rois has rows of 4 numbers"),
     (ops.NonMaxSuppression(iou=1.5), "f32[1x3x4] f32[1x1x3]", "iou is 1.5"),
     (ops.NonMaxSuppression(), "f32[1x3x4] f32[1x1x2]", "boxes are (1, 3, 4)"),
 ]

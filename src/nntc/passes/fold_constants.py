@@ -57,4 +57,6 @@ def is_cheap(op: Op, operands: Sequence[TensorType], results: Sequence[TensorTyp
         return min(op.scales, default=1) * _TAPS > 1
     if isinstance(op, ops.RoiAlign):
         return 0 < op.sampling_ratio < 64
+    if isinstance(op, ops.DetectionOutput | ops.RoiPool):
+        return operands[0].size < _TAPS
     return True

@@ -165,3 +165,43 @@ def reverse_sequence(b: Builder, node: Node) -> Value:
     result = TensorType(x.dtype, x.shape)
     inputs = [x, b.i32(node.operands[1])]
     return call(b, CpuOp.REVERSE_SEQUENCE, param, inputs, [result])[0]
+
+
+@rewrites(ops.DetectionOutput, place="CPU")
+def detection_output(b: Builder, node: Node) -> Value:
+    """The layer SSD_DETECT_OUT."""
+    op = node.op
+    assert isinstance(op, ops.DetectionOutput)
+    inputs = [b.f32(v) for v in node.operands]
+    code = {
+        "corner": cpu_ops.CodeType.CORNER,
+        "center_size": cpu_ops.CodeType.CENTER_SIZE,
+        "corner_size": cpu_ops.CodeType.CORNER_SIZE,
+    }[op.code]
+    param = cpu_ops.SsdDetectOutParam(
+        num_classes=op.classes,
+        background_label_id=op.background,
+        nms_threshold=op.nms_threshold,
+        top_k=op.top_k,
+        code_type=code,
+        keep_top_k=op.keep_top_k,
+        confidence_threshold=max(op.confidence, float(np.finfo(np.float32).min)),
+        num_priors=inputs[0].shape[1] // 4,
+        variance_encoded_in_target=op.variance_in_target,
+        eta=op.eta,
+    )
+    result = TensorType(DType.F32, node.output.shape)
+    return call(b, CpuOp.SSD_DETECT_OUT, param, inputs, [result])[0]
+
+
+@rewrites(ops.RoiPool, place="CPU")
+def roi_pool(b: Builder, node: Node) -> Value:
+    """The layer ROI_POOLING; the lowest number, which it gives for empty cells, becomes 0."""
+    op = node.op
+    assert isinstance(op, ops.RoiPool)
+    x, rois = (b.f32(v) for v in node.operands)
+    regions = b.reshape(rois, (*rois.shape, 1, 1))
+    param = cpu_ops.RoiPoolingParam(op.height, op.width, op.spatial_scale)
+    result = TensorType(DType.F32, node.output.shape)
+    y = call(b, CpuOp.ROI_POOLING, param, [x, regions], [result])[0]
+    return b.select(b.compare("gt", y, -3.4e38), y, 0.0)
