@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from nntc.quant.calibrate import calibrate
+from nntc.quant.options import QuantizeOptions
+from nntc.quant.quantize import Quantized, quantize
+from nntc.quant.quantizer import LayerReport
 from nntc.quant.statistics import Statistics, ValueStatistics
 
-__all__ = ["Statistics", "ValueStatistics", "calibrate"]
+__all__ = [
+    "LayerReport",
+    "QuantizeOptions",
+    "Quantized",
+    "Statistics",
+    "ValueStatistics",
+    "calibrate",
+    "quantize",
+]

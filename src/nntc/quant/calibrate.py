@@ -78,6 +78,8 @@ def calibrate(
     state = None if resume is None else _State(resume, part, wanted, dataset, positions)
     if state is not None:
         statistics, done = state.read(statistics)
+        # Now, not after minutes: the file may not be writable.
+        state.write(statistics, done)
     tell = progress or _silent
     tell("calibrate", done, len(positions))
     for tried, samples in grouped_samples(dataset, positions[done:]):
@@ -100,9 +102,9 @@ def counted_part(graph: Graph, values: Collection[str] | None) -> tuple[Graph, l
         UserError: lists the names that are no float values of the graph.
     """
     found = {v.name: v for v in graph.values() if not v.is_constant and v.dtype.is_float}
-    names = found if values is None else values
+    names = set(found if values is None else values)
     problems = Problems()
-    for name in names:
+    for name in sorted(names):
         if name not in found:
             problems.add(f"value {name}: the network computes no float value of this name")
     problems.raise_if_any()
@@ -206,11 +208,14 @@ def add_samples(part: Graph, statistics: Statistics, samples: Sequence[NamedSamp
     from nntc.core.native import split
 
     problems: list[list[str]] = [[] for _ in samples]
+    # Outputs would be kept to the end of a run.
+    counting = Graph(part.name)
+    counting.inputs, counting.nodes = part.inputs, part.nodes
 
     def run(first: int, last: int) -> None:
         for index in range(first, last):
             try:
-                _add_sample(part, statistics, *samples[index])
+                _add_sample(counting, statistics, *samples[index])
             except UserError as err:
                 problems[index] = err.problems
 
@@ -221,14 +226,14 @@ def add_samples(part: Graph, statistics: Statistics, samples: Sequence[NamedSamp
 
 
 def _add_sample(
-    part: Graph, statistics: Statistics, name: str, sample: Mapping[str, np.ndarray]
+    graph: Graph, statistics: Statistics, name: str, sample: Mapping[str, np.ndarray]
 ) -> None:
     """Run one sample, which messages call *name*, and count.
 
     Raises:
         UserError: the sample does not fit the network, or a value becomes NaN or infinite.
     """
-    kinds = {v.name: v.dtype.numpy for v in part.inputs}
+    kinds = {v.name: v.dtype.numpy for v in graph.inputs}
     fed = {key: np.asarray(array, kinds.get(key)) for key, array in sample.items()}
 
     def count(value: Value, array: np.ndarray) -> None:
@@ -237,7 +242,7 @@ def _add_sample(
             raise UserError(_not_finite(value, array, name))
 
     try:
-        interpret.run(part, fed, visit=count)
+        interpret.run(graph, fed, visit=count)
     except UserError as err:
         raise UserError(
             [text if text.startswith(name) else f"{name}: {text}" for text in err.problems]
@@ -301,10 +306,13 @@ class _State:
             )
         return statistics, done
 
+    def write(self, statistics: Statistics, done: int) -> None:
+        statistics_file.write(statistics, self._path, {"key": self._key, "done": done})
+        self._last = time.monotonic()
+
     def write_if_due(self, statistics: Statistics, done: int) -> None:
         if time.monotonic() - self._last >= SAVE_SECONDS:
-            statistics_file.write(statistics, self._path, {"key": self._key, "done": done})
-            self._last = time.monotonic()
+            self.write(statistics, done)
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -64,9 +64,6 @@ class Histogram:
         """One channel's."""
         return Histogram(self.counts[channel], self.exponent[channel], self.zeros[channel])
 
-    def copy(self) -> Histogram:
-        return Histogram(self.counts.copy(), self.exponent.copy(), self.zeros.copy())
-
     def merge(self, other: Histogram) -> None:
         """Add the numbers of *other*, which has the same number of bins and channels."""
         exponent = np.maximum(self.exponent, other.exponent)

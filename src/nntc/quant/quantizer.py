@@ -1,0 +1,241 @@
+"""Walks the float graph in order and writes the int8 graph.
+
+Every node is written as integers where a rule for its operator accepts it, else in fp32. Values
+change form where the neighbours need it. While it is written, the new graph is run on samples, so
+that every layer is fitted to what the layers before it really give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nntc.core.dtype import DType
+from nntc.core.errors import UserError
+from nntc.ir import ops
+from nntc.ir.graph import Graph, Node, Value
+from nntc.quant.agreement import Agreement
+from nntc.quant.grid import Grid
+from nntc.quant.importance import channel_importance
+from nntc.quant.islands import float_nodes
+from nntc.quant.network import Fixed, Network
+from nntc.quant.options import QuantizeOptions
+from nntc.quant.rules import TABLE
+from nntc.quant.scales import Scaling
+from nntc.quant.statistics import Statistics
+from nntc.quant.thresholds import value_threshold
+
+CHECKED = 4
+"""Samples on which the report's errors are measured."""
+
+LEAST_NORMAL = float(np.finfo(np.float32).tiny) * 2.0**24
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What became of one node of the float graph.
+
+    Attributes:
+        node: its name; source: where it comes from in the user's model.
+        place: int8 or fp32.
+        value: the result that was compared.
+        sqnr: signal to noise in dB on a few of the samples, errors of all earlier layers included.
+        scaling: of a convolution.
+    """
+
+    node: str
+    source: str
+    operator: str
+    place: str
+    value: str
+    sqnr: float
+    scaling: Scaling | None = None
+
+
+class Quantizer:
+    """The state of one quantisation.
+
+    Attributes:
+        net: the new graph and what it computes on the samples.
+        options: the user's choices.
+        report: what became of the nodes so far.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        statistics: Statistics,
+        samples: Sequence[dict[str, np.ndarray]],
+        options: QuantizeOptions,
+    ) -> None:
+        self.source = graph
+        self.options = options
+        self.statistics = statistics
+        self.users = graph.users()
+        self.floating = float_nodes(graph, options)
+        self.agreement = Agreement(graph, statistics, self.floating)
+        self.report: list[LayerReport] = []
+        self.scaling: Scaling | None = None
+        self._outputs = set(graph.outputs)
+        self._importance = channel_importance(graph)
+        self._thresholds = dict(options.thresholds)
+        self._done: set[Node] = set()
+        self.net = Network(graph, samples)
+        for value in graph.inputs:
+            if options.int8_inputs and value.dtype is DType.F32:
+                self.net.integer_input(value, self.grid(value))
+            else:
+                self.net.float_input(value)
+
+    # -- what the rules ask for -------------------------------------------------------------
+
+    def limits(self, node: Node) -> tuple[Value, ops.Clip | None]:
+        """The value that a node's integer form computes: its own, or that of the ReLU or Clip
+        which alone reads it; and the limits of that."""
+        users = self.users.get(node.output, [])
+        if node.output in self._outputs or len(users) != 1 or users[0] in self.floating:
+            return node.output, None
+        user, op = users[0], users[0].op
+        if isinstance(op, ops.Unary) and op.fn == "relu":
+            op = ops.Clip(0.0, np.inf)
+        if not isinstance(op, ops.Clip):
+            return node.output, None
+        self._done.add(user)
+        self.net.run_reference(user)
+        return user.output, op
+
+    def integers(self, value: Value) -> Fixed:
+        """The value as integers; quantised here if it exists in fp32 only."""
+        return self.net.fixed(value) or self.net.quantize(value, self.grid(value))
+
+    def common(self, form: Fixed, name: str = "") -> Fixed:
+        """The integers with one scale for all channels."""
+        if not form.grid.varies:
+            return form
+        scale = np.asarray(form.grid.scale.max())
+        return self.convert(form, Grid(form.grid.dtype, scale, form.grid.axis), name)
+
+    def convert(self, form: Fixed, grid: Grid, name: str = "") -> Fixed:
+        """The integers on another grid; u8 may become i8."""
+        if form.grid.dtype is grid.dtype and np.array_equal(form.grid.scale, grid.scale):
+            return form
+        signed = grid.dtype is DType.I8
+        ratio = np.asarray(form.grid.scale / grid.scale)
+        shift = 0
+        while ratio.max() * 2.0 ** (shift + 1) <= (127 if signed else 255) and shift < 15:
+            shift += 1
+        factor = np.rint(ratio * 2.0**shift).astype(grid.dtype.numpy)
+        if factor.ndim:
+            rank = len(form.value.shape)
+            factor = factor.reshape([-1 if a == form.grid.axis else 1 for a in range(rank)])
+        made = self.net(
+            ops.FixMul(shift, grid.dtype), form.value, self.net.constant(factor), name=name
+        )
+        return Fixed(made, grid)
+
+    def threshold(self, value: Value) -> float:
+        """The real number that the value's largest integer should stand for.
+
+        Raises:
+            UserError: the statistics do not know the value.
+        """
+        if value.name in self._thresholds:
+            return self._thresholds[value.name]
+        known = self.statistics.values.get(value.name)
+        if known is None:
+            raise UserError(f"value {value.name}: the statistics do not hold it; calibrate again")
+        return float(value_threshold(self.options.method, known))
+
+    def grid(self, value: Value) -> Grid:
+        """The grid that the value's range asks for, with one scale."""
+        signed = self.agreement.signed(value)
+        scale = max(self.threshold(value), LEAST_NORMAL) / (127 if signed else 255)
+        return Grid(DType.I8 if signed else DType.U8, np.asarray(scale))
+
+    def importance(self, value: Value, channels: int) -> np.ndarray:
+        """How much errors of each channel matter."""
+        found = self._importance.get(value)
+        return np.ones(channels) if found is None else found + 1e-3
+
+    def varies(self, value: Value) -> bool:
+        """Whether the value may have a scale for every channel."""
+        if not self.options.per_channel or (self.options.int8_outputs and value in self._outputs):
+            return False
+        return self.agreement.free(value)
+
+    def limit(self, form: Fixed, limits: ops.Clip | None) -> Fixed:
+        """Apply limits where saturation alone does not."""
+        if limits is None:
+            return form
+        low = int(np.iinfo(form.grid.dtype.numpy.name).min)
+        for fn, bound, reached in (
+            ("max", limits.min, lambda b: b <= low),
+            ("min", limits.max, lambda b: b >= form.grid.high),
+        ):
+            if not np.isfinite(bound):
+                continue
+            steps = np.rint(bound / form.grid.scale)
+            if np.all(reached(steps)):
+                continue
+            steps = np.clip(steps, low, form.grid.high).astype(form.grid.dtype.numpy)
+            rank = len(form.value.shape)
+            if steps.ndim:
+                steps = steps.reshape([-1 if a == form.grid.axis else 1 for a in range(rank)])
+            made = self.net(ops.Binary(fn), form.value, self.net.constant(steps))
+            form = Fixed(made, form.grid)
+        return form
+
+    def name(self, value: Value) -> str:
+        """What the integers of a float value are called; an output in fp32 keeps its name."""
+        taken = value in self._outputs and not self.options.int8_outputs
+        return f"{value.name}.fixed" if taken else value.name
+
+    def bind(self, value: Value, form: Fixed) -> None:
+        """*form* holds a float value's integers."""
+        self.net.bind(value, form)
+
+    # -- the walk ---------------------------------------------------------------------------
+
+    def run(self, progress: Callable[[str, int, int], None]) -> Graph:
+        """Quantise the whole graph."""
+        nodes = self.source.nodes
+        for index, node in enumerate(nodes):
+            progress("quantise", index, len(nodes))
+            self.net.run_reference(node)
+            self.net.node = node
+            if node not in self._done:
+                self._lower(node)
+            self.net.release(node)
+        progress("quantise", len(nodes), len(nodes))
+        self.net.node = None
+        graph = self.net.graph
+        for value in self.source.outputs:
+            form = self.net.fixed(value)
+            if self.options.int8_outputs and form is not None and not form.grid.varies:
+                graph.outputs.append(form.value)
+            else:
+                graph.outputs.append(self.net.floating(value))
+        graph.prune()
+        return graph
+
+    def _lower(self, node: Node) -> None:
+        self.scaling = None
+        rule = None if node in self.floating else TABLE.get(type(node.op))
+        before = len(self._done)
+        place = "int8"
+        if rule is None or not rule(self, node):
+            place = "fp32"
+            inputs = [None if v is None else self.net.floating(v) for v in node.inputs]
+            for value, made in zip(node.outputs, self.net.several(node.op, *inputs), strict=True):
+                self.net.bind(value, made)
+        value = node.output
+        if len(self._done) > before:
+            value = self.users[value][0].output
+        self.report.append(
+            LayerReport(
+                node.name, node.source, node.op.name, place, value.name,
+                self.net.sqnr(value, CHECKED), self.scaling,
+            )
+        )  # fmt: skip
