@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_unknown_values() -> None:
     with pytest.raises(UserError) as caught:
         calibrate(small_net(), Noise(1), values=["relu", "w", "above", "nothing"])
     assert [p.split(":")[0] for p in caught.value.problems] == [
-        "value w", "value above", "value nothing",
+        "value above", "value nothing", "value w",
     ]  # fmt: skip
 
 
@@ -151,6 +152,31 @@ def test_all_samples_that_do_not_fit_are_named(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_values_are_freed_while_a_sample_runs() -> None:
+    graph = Graph("long")
+    value = graph.input("x", DType.F32, (1, 1, 500, 500))
+    for _ in range(60):
+        value = graph.add(ops.Unary("neg"), value).outputs[0]
+    graph.outputs = [value]
+
+    class Ones:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            return {"x": np.ones((1, 1, 500, 500), np.float32)}
+
+    calibrate(graph, Ones())
+    tracemalloc.start()
+    try:
+        statistics = calibrate(graph, Ones())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(statistics.values) == 61
+    assert most < 20e6
+
+
 def test_integer_inputs_are_fed_as_integers() -> None:
     graph = Graph("look-up")
     index = graph.input("index", DType.I64, (1, 3))
@@ -238,6 +264,13 @@ def test_the_state_of_another_calibration(
     with pytest.raises(UserError, match="is the state of a calibration of another network"):
         calibrate(graph, data, resume=state, **options)
     assert state.exists()
+
+
+def test_a_state_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    data = Noise(3)
+    with pytest.raises(UserError, match="cannot be written"):
+        calibrate(small_net(), data, resume=tmp_path / "none" / "state")
+    assert data.read == []
 
 
 _KILLED = """
