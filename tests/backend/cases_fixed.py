@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from tests.backend.cases import Made, dims, family
@@ -17,67 +19,78 @@ def whole(kind: str, *sizes: int) -> str:
     return f"{kind}[{dims(*sizes)}]{ANY[kind]}"
 
 
+@dataclass(frozen=True)
+class Form:
+    """What sums become: types of x, w and y, shifts, and whether there is a bias."""
+
+    types: str
+    shift: int
+    narrow: int = 0
+    bias: bool = True
+
+    def operands(self, x: Dims, w: Dims, m: int) -> str:
+        kinds = self.types.split()
+        bias = f" ={whole('i16', m)}" if self.bias else ""
+        return f"{whole(kinds[0], *x)} ={whole(kinds[1], *w)}{bias}"
+
+    @property
+    def to(self) -> DType:
+        return TO[self.types.split()[2]]
+
+
+FORMS = [
+    Form("i8 i8 i8", 0),
+    Form("i8 i8 i8", 11),
+    Form("u8 i8 u8", 11),
+    Form("u8 i8 i8", 9, bias=False),
+    Form("i8 u8 u8", 8, bias=False),
+    Form("u8 u8 i8", 12, bias=False),
+    Form("u8 u8 i8", 15),
+    Form("u8 u8 u8", 13, bias=False),
+    Form("i8 i8 i8", 4, 8),
+    Form("i8 i8 u8", 1, 4),
+    Form("u8 u8 i8", 7, 6),
+    Form("u8 u8 u8", 8, 1),
+    Form("u8 i8 u8", 5, 12),
+    Form("i8 i8 i8", 15, 15),
+]
+Window = tuple[Dims, Dims, Dims, Dims]
+WINDOWS: list[Window] = [
+    ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+    ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    ((3, 3), (2, 2), (1, 0, 1, 2), (1, 1)),
+    ((5, 2), (1, 3), (0, 1, 3, 1), (1, 1)),
+    ((2, 3), (2, 1), (1, 2, 1, 2), (2, 3)),
+]
+"""Kernel, strides, pads, dilations."""
+
+
 @family(
     0,
     image=[(1, 3, 17, 19), (2, 64, 9, 9), (3, 65, 7, 11), (4, 1, 12, 8), (5, 130, 5, 14)],
-    out=[1, 5, 64, 70, 129],
-    kernel=[(1, 1), (3, 3), (2, 5)],
-    stride=[(1, 1), (2, 3)],
-    pad=[(0, 0, 0, 0), (1, 0, 1, 1), (0, 2, 3, 1)],
-    dilation=[(1, 1), (1, 3)],
-    bias=[True, False],
-    types=["i8 i8 i8", "u8 i8 u8", "u8 i8 i8", "i8 u8 u8", "u8 u8 i8", "u8 u8 u8"],
-    shifts=[(0, 0), (1, 4), (6, 1), (8, 0), (11, 0), (15, 0), (4, 8), (7, 12)],
+    out=[1, 64, 70, 129],
+    window=WINDOWS,
+    form=FORMS,
 )
-def fix_conv(
-    image: Dims,
-    out: int,
-    kernel: Dims,
-    stride: Dims,
-    pad: Dims,
-    dilation: Dims,
-    bias: bool,
-    types: str,
-    shifts: Dims,
-) -> Made:
-    """Types of x, w and y; (shift, narrow)."""
-    x, w, y = types.split()
-    shift, narrow = shifts
-    op = ops.FixConv(stride, pad, dilation, 1, shift, TO[y], narrow if bias else 0)
-    weight = whole(w, out, image[1], *kernel)
-    yield op, f"{whole(x, *image)} ={weight}" + (f" ={whole('i16', out)}" if bias else "")
+def fix_conv(image: Dims, out: int, window: Window, form: Form) -> Made:
+    kernel, stride, pad, dilation = window
+    op = ops.FixConv(stride, pad, dilation, 1, form.shift, form.to, form.narrow)
+    yield op, form.operands(image, (out, image[1], *kernel), out)
 
 
 @family(
     0,
     channels=[(6, 2, 2), (64, 64, 64), (100, 100, 100), (70, 140, 70), (128, 64, 2), (256, 256, 4)],
     batch=[1, 2, 4, 7],
-    kernel=[(3, 3), (1, 1), (5, 2)],
-    stride=[(1, 1), (2, 2)],
-    pad=[(0, 0, 0, 0), (1, 0, 1, 2)],
-    dilation=[(1, 1), (2, 3)],
-    types=["i8 i8 i8", "u8 i8 u8", "u8 u8 i8"],
-    shifts=[(0, 0), (6, 0), (3, 5), (9, 0)],
-    bias=[True, False],
+    window=WINDOWS,
+    form=FORMS[1::2],
 )
-def fix_conv_groups(
-    channels: Dims,
-    batch: int,
-    kernel: Dims,
-    stride: Dims,
-    pad: Dims,
-    dilation: Dims,
-    types: str,
-    shifts: Dims,
-    bias: bool,
-) -> Made:
+def fix_conv_groups(channels: Dims, batch: int, window: Window, form: Form) -> Made:
     """Channels are (in, out, groups)."""
     c, m, group = channels
-    x, w, y = types.split()
-    shift, narrow = shifts
-    op = ops.FixConv(stride, pad, dilation, group, shift, TO[y], narrow if bias else 0)
-    operands = f"{whole(x, batch, c, 9, 11)} ={whole(w, m, c // group, *kernel)}"
-    yield op, operands + (f" ={whole('i16', m)}" if bias else "")
+    kernel, stride, pad, dilation = window
+    op = ops.FixConv(stride, pad, dilation, group, max(form.shift - 3, 0), form.to, form.narrow)
+    yield op, form.operands((batch, c, 9, 11), (m, c // group, *kernel), m)
 
 
 @family(
@@ -124,30 +137,22 @@ def fix_dense(batch: int, channels: int, out: int, to: str) -> Made:
     0,
     channels=[(5, 7, 1), (66, 70, 1), (66, 66, 66), (8, 12, 2)],
     batch=[1, 2, 5],
-    kernel=[(1, 1), (3, 2), (4, 4)],
-    stride=[(1, 1), (2, 3), (17, 1)],
-    pad=[(0, 0, 0, 0), (1, 0, 1, 1)],
-    dilation=[(1, 1), (2, 1)],
+    window=[
+        ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
+        ((3, 2), (2, 3), (1, 0, 1, 1), (1, 1)),
+        ((4, 4), (2, 2), (1, 1, 1, 1), (1, 1)),
+        ((4, 4), (17, 1), (0, 0, 0, 0), (1, 1)),
+        ((3, 3), (2, 2), (1, 1, 0, 1), (2, 1)),
+    ],
     extra=[(0, 0), (1, 0)],
-    shifts=[(8, 0), (5, 3)],
-    to=BYTES,
+    form=FORMS[2::3],
 )
-def fix_conv_transpose(
-    channels: Dims,
-    batch: int,
-    kernel: Dims,
-    stride: Dims,
-    pad: Dims,
-    dilation: Dims,
-    extra: Dims,
-    shifts: Dims,
-    to: str,
-) -> Made:
+def fix_conv_transpose(channels: Dims, batch: int, window: Window, extra: Dims, form: Form) -> Made:
     c, m, group = channels
-    shift, narrow = shifts
-    op = ops.FixConvTranspose(stride, pad, dilation, group, extra, shift, TO[to], narrow)
-    operands = f"{whole('u8', batch, c, 6, 5)} ={whole('i8', c, m // group, *kernel)}"
-    yield op, f"{operands} ={whole('i16', m)}"
+    kernel, stride, pad, dilation = window
+    shift = max(form.shift - 3, 0)
+    op = ops.FixConvTranspose(stride, pad, dilation, group, extra, shift, form.to, form.narrow)
+    yield op, form.operands((batch, c, 6, 5), (c, m // group, *kernel), m)
 
 
 @family(
