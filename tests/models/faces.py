@@ -165,3 +165,23 @@ def look(call: Call, network: str, pictures: np.ndarray) -> tuple[np.ndarray, np
         likely.append(result[score][: len(part), 1])
         moves.append(result[shift][: len(part)])
     return np.concatenate(likely), np.concatenate(moves)
+
+
+_CAFFE = {
+    "mtcnn_pnet": ("caffe_pnet", {"softmax": "prob1", "conv2d_4": "conv4-2"}),
+    "mtcnn_rnet": ("caffe_rnet", {"softmax_1": "prob1", "dense_2": "conv5-2"}),
+    "mtcnn_onet": ("caffe_onet", {"softmax_2": "prob1", "dense_5": "conv6-2"}),
+}
+
+
+def in_caffe(call: Call) -> Call:
+    """The cascade's networks by their Caffe files, which have channels in front."""
+
+    def run(network: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        name, outputs = _CAFFE[network]
+        (pictures,) = inputs.values()
+        found = call(name, {"data": np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))})
+        arrays = {ours: found[theirs] for ours, theirs in outputs.items()}
+        return {k: a.transpose(0, 2, 3, 1) if a.ndim == 4 else a for k, a in arrays.items()}
+
+    return run

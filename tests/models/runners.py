@@ -67,7 +67,7 @@ class OpenCV:
         for name, array in inputs.items():
             net.setInput(array, name)
         results = net.forward(list(layers.values()))
-        return dict(zip(layers, results, strict=True))
+        return {k: _found_rows(a) for k, a in zip(layers, results, strict=True)}
 
     def _open(self, network: str) -> tuple[Any, dict[str, str]]:
         """The network, and the layers of the outputs."""
@@ -75,12 +75,23 @@ class OpenCV:
 
         found = NETWORKS[network]
         path = found.path(self._shared)
-        read = {"darknet": ("readNetFromDarknet", ".weights")}
-        function, ending = read[found.framework]
+        if found.twin:
+            path = self._shared / "models" / found.twin
+        function, ending = {
+            ".cfg": ("readNetFromDarknet", ".weights"),
+            ".prototxt": ("readNetFromCaffe", ".caffemodel"),
+        }[path.suffix]
         net = getattr(cv2.dnn, function)(str(path), str(path.with_suffix(ending)))
         if found.layers:
             return net, dict(found.layers)
         return net, {name: name for name in net.getUnconnectedOutLayersNames()}
+
+
+def _found_rows(array: np.ndarray) -> np.ndarray:
+    """Without the empty rows that OpenCV appends to the boxes it has found."""
+    if array.ndim != 4 or array.shape[:2] != (1, 1) or array.shape[3] != 7:
+        return array
+    return array[:, :, array[0, 0, :, 2] > 0]
 
 
 class Reference:

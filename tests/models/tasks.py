@@ -15,6 +15,8 @@ from tests.models.zoo import (
     alphabet,
     efficientnet_input,
     photos,
+    qr_input,
+    samplenet_caffe_input,
     samplenet_input,
     tiny_darknet_input,
 )
@@ -95,29 +97,32 @@ def name_photos(run: Runner, shared: Path, few: bool) -> Result:
     return _right(found, [wanted for _, wanted in listed])
 
 
-def name_photos_darknet(run: Runner, shared: Path, few: bool) -> Result:
-    """ImageNet classes of photos, which Darknet numbers otherwise."""
-    listed = _sample(photos(shared).synsets(), few, 2)
-    order = (shared / "models/darknet/tiny_darknet/imagenet.labels.list").read_text().split()
-    ranks: list[int] = []
-    for name, wanted in listed:
-        found = _only(
-            run("tiny_darknet", {"data": tiny_darknet_input(photos(shared).picture(name))})
-        )
-        likely = np.argsort(-found.ravel(), kind="stable")
-        ranks.append(int(np.flatnonzero(likely == order.index(wanted))[0]))
-    first, five = (sum(rank < count for rank in ranks) for count in (1, 5))
-    return Result(
-        f"{first} of {len(ranks)} right, {five} among the first 5", [r < 1 for r in ranks]
-    )
+def _photos_of_darknet(network: str) -> Work:
+    def work(run: Runner, shared: Path, few: bool) -> Result:
+        """ImageNet classes of photos, which Darknet numbers otherwise."""
+        listed = _sample(photos(shared).synsets(), few, 2)
+        order = (shared / "models/darknet/tiny_darknet/imagenet.labels.list").read_text().split()
+        ranks: list[int] = []
+        for name, wanted in listed:
+            x = tiny_darknet_input(photos(shared).picture(name))
+            likely = np.argsort(-_only(run(network, {"data": x})).ravel(), kind="stable")
+            ranks.append(int(np.flatnonzero(likely == order.index(wanted))[0]))
+        first, five = (sum(rank < count for rank in ranks) for count in (1, 5))
+        text = f"{first} of {len(ranks)} right, {five} among the first 5"
+        return Result(text, [rank < 1 for rank in ranks])
+
+    return work
 
 
-def name_thumbnails(run: Runner, shared: Path, few: bool) -> Result:
-    """CIFAR-10 classes of photos scaled down to 32 pixels."""
-    listed = _sample(photos(shared).cifar_classes(), few, 7)
-    inputs = (samplenet_input(photos(shared).picture(name)) for name, _ in listed)
-    found = [_best(run("samplenet", {"data": x})) for x in inputs]
-    return _right(found, [wanted for _, wanted in listed])
+def _thumbnails(network: str, prepare: Callable[[np.ndarray], np.ndarray]) -> Work:
+    def work(run: Runner, shared: Path, few: bool) -> Result:
+        """CIFAR-10 classes of photos scaled down to 32 pixels."""
+        listed = _sample(photos(shared).cifar_classes(), few, 7)
+        inputs = (prepare(photos(shared).picture(name)) for name, _ in listed)
+        found = [_best(run(network, {"data": x})) for x in inputs]
+        return _right(found, [wanted for _, wanted in listed])
+
+    return work
 
 
 def _rfb(network: str, decoded: bool) -> Work:
@@ -138,6 +143,21 @@ def cascade(run: Runner, shared: Path, few: bool) -> Result:
     """Faces on photos, by three networks."""
     listed = _sample(list(FACES), few, 1)
     return _faces([faces.mtcnn_boxes(run, photos(shared).picture(name)) for name in listed])
+
+
+def cascade_in_caffe(run: Runner, shared: Path, few: bool) -> Result:
+    """The same by their Caffe files."""
+    return cascade(faces.in_caffe(run), shared, few)
+
+
+def find_code(run: Runner, shared: Path, few: bool) -> Result:
+    """A QR code on a photo."""
+    photo = photos(shared).picture("detect/qr_on_photo.png")
+    rows = _only(run("caffe_qr", {"data": qr_input(photo)})).reshape(-1, 7)
+    rows = rows[rows[:, 2] > 0.3]
+    place = rows[:, 3:] * np.tile(photo.shape[1::-1], 2)
+    text = ", ".join(str(tuple(box)) for box in place.astype(int).tolist())
+    return Result(f"codes at {text}", close=[np.column_stack([place, rows[:, 2]])])
 
 
 def _faces(boxes: list[np.ndarray]) -> Result:
@@ -203,7 +223,12 @@ def hear_speech(run: Runner, shared: Path, few: bool) -> Result:
 
 TASKS: tuple[Task, ...] = (
     Task("name photos", ("efficientnet_lite0",), name_photos, "440 of 500 right"),
-    Task("name thumbnails", ("samplenet",), name_thumbnails, "29 of 77 right"),
+    Task(
+        "name thumbnails",
+        ("samplenet",),
+        _thumbnails("samplenet", samplenet_input),
+        "29 of 77 right",
+    ),
     Task("find faces", ("rfb_320",), _rfb("rfb_320", True), "1, 1, 2, 2, 4, 5 faces"),
     Task(
         "find faces, simplified",
@@ -222,7 +247,7 @@ TASKS: tuple[Task, ...] = (
     Task(
         "name photos, darknet",
         ("tiny_darknet",),
-        name_photos_darknet,
+        _photos_of_darknet("tiny_darknet"),
         "325 of 500 right, 429 among the first 5",
     ),
     Task(
@@ -235,6 +260,37 @@ TASKS: tuple[Task, ...] = (
         "find things, darknet nano",
         ("yolo_nano_voc",),
         _things(yolo.NANO),
+        "recall 0.289, precision 0.455",
+    ),
+    Task(
+        "name photos, caffe",
+        ("caffe_tiny_darknet",),
+        _photos_of_darknet("caffe_tiny_darknet"),
+        "325 of 500 right, 429 among the first 5",
+    ),
+    Task(
+        "name thumbnails, caffe",
+        ("caffe_samplenet",),
+        _thumbnails("caffe_samplenet", samplenet_caffe_input),
+        "29 of 77 right",
+    ),
+    Task(
+        "find faces, caffe",
+        ("caffe_rfb_320",),
+        _rfb("caffe_rfb_320", False),
+        "1, 1, 2, 2, 4, 5 faces",
+    ),
+    Task(
+        "find faces, caffe cascade",
+        ("caffe_pnet", "caffe_rnet", "caffe_onet"),
+        cascade_in_caffe,
+        "1, 1, 2, 2, 4, 5 faces",
+    ),
+    Task("find codes, caffe", ("caffe_qr",), find_code, "codes at (333, 58, 451, 179)"),
+    Task(
+        "find things, caffe nano",
+        ("caffe_yolo_nano_voc",),
+        _things(yolo.NANO_CAFFE),
         "recall 0.289, precision 0.455",
     ),
     Task("hear speech", ("silero_vad",), hear_speech, "71 of 149 frames are speech"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +113,16 @@ NANO = Detector(
         Head("yolo_79", _anchors(26, 48, 67, 84, 72, 175), 1.05),
     ),
     "darknet/mobilenetv2_yolov3_nano_voc/voc.names",
+)
+
+
+NANO_CAFFE = replace(
+    NANO,
+    network="caffe_yolo_nano_voc",
+    heads=(
+        replace(NANO.heads[0], output="layer69-conv"),
+        replace(NANO.heads[1], output="layer79-conv"),
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from tests.models import faces, speech, text, yolo
 from tests.models.photos import Photos, centre, planes, resize
 
 Arrays = Mapping[str, np.ndarray]
+Sample = Callable[[Photos], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,18 @@ class Network:
         sample: a real input; its shapes are those that the network is compiled for by default.
         quick: small enough for the simulator's reference engine.
         layers: outputs of the graph that OpenCV's reader calls otherwise, and how.
+        twin: file that OpenCV reads instead, below the folder of models.
         is_loose: the reference differs: OpenCV adds 1e-6 to variances, where Darknet adds 1e-5.
     """
 
     name: str
     file: str
-    sample: Callable[[Photos], dict[str, np.ndarray]]
+    sample: Sample
     quick: bool = False
     framework: str = "onnx"
     layers: Mapping[str, str] = field(default_factory=dict)
     is_loose: bool = False
+    twin: str = ""
 
     def path(self, shared: Path) -> Path:
         return shared / "models" / self.framework / self.file
@@ -71,6 +74,19 @@ def samplenet_input(photo: np.ndarray) -> np.ndarray:
     side = min(photo.shape[:2])
     small = resize(centre(photo, side, side), 32, 32, shrink=True).astype(np.float32)
     return planes((small - _CIFAR_MEAN[::-1]) / _CIFAR_SPREAD[::-1])
+
+
+def samplenet_caffe_input(photo: np.ndarray) -> np.ndarray:
+    """The same with red first."""
+    return np.ascontiguousarray(samplenet_input(photo)[:, ::-1])
+
+
+def qr_input(photo: np.ndarray) -> np.ndarray:
+    """f32[1, 1, 384, 384]: grey, 0 ... 1."""
+    import cv2
+
+    grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+    return planes(resize(grey, 384, 384)[:, :, None].astype(np.float32) / 255)
 
 
 def _efficientnet(source: Photos) -> dict[str, np.ndarray]:
@@ -125,6 +141,22 @@ def _dog(source: Photos) -> dict[str, np.ndarray]:
     return yolo.NANO.inputs(source.picture("detect/dog.jpg"))
 
 
+def _samplenet_caffe(source: Photos) -> dict[str, np.ndarray]:
+    return {"data": samplenet_caffe_input(source.picture(source.cifar_classes()[3][0]))}
+
+
+def _qr(source: Photos) -> dict[str, np.ndarray]:
+    return {"data": qr_input(source.picture("detect/qr_on_photo.png"))}
+
+
+def _channels_first(sample: Sample) -> Sample:
+    def first(source: Photos) -> dict[str, np.ndarray]:
+        (array,) = sample(source).values()
+        return {"data": np.ascontiguousarray(array.transpose(0, 3, 1, 2))}
+
+    return first
+
+
 def _voice(source: Photos) -> dict[str, np.ndarray]:
     sound = source.sound()
     state = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 1, 128)).astype(np.float32)
@@ -167,6 +199,40 @@ NETWORKS: dict[str, Network] = {
             framework="darknet",
             is_loose=True,
             layers={"yolo_69": "conv_68", "yolo_79": "conv_78"},
+        ),
+        Network(
+            "caffe_tiny_darknet",
+            "tiny_darknet/tiny_darknet.prototxt",
+            _tiny_darknet,
+            framework="caffe",
+        ),
+        Network(
+            "caffe_samplenet",
+            "samplenet/SampLeNet.prototxt",
+            _samplenet_caffe,
+            quick=True,
+            framework="caffe",
+        ),
+        Network("caffe_rfb_320", "ultralight_rfb_320/RFB-320.prototxt", _rfb, framework="caffe"),
+        Network(
+            "caffe_pnet", "mtcnn/det1.prototxt", _channels_first(_pnet), True, framework="caffe"
+        ),
+        Network(
+            "caffe_rnet", "mtcnn/det2.prototxt", _channels_first(_rnet), True, framework="caffe"
+        ),
+        Network(
+            "caffe_onet", "mtcnn/det3.prototxt", _channels_first(_onet), True, framework="caffe"
+        ),
+        Network("caffe_qr", "wechat_qr_detect/detect.prototxt", _qr, framework="caffe"),
+        Network(
+            "caffe_yolo_nano_voc",
+            "mobilenetv2_yolov3_nano_voc/MobileNetV2-YOLOv3-Nano-voc.prototxt",
+            _dog,
+            framework="caffe",
+            # OpenCV lacks the layer Upsample, but reads the same network from Darknet's files.
+            twin="darknet/mobilenetv2_yolov3_nano_voc/MobileNetV2-YOLOv3-Nano-voc.cfg",
+            is_loose=True,
+            layers={"layer69-conv": "conv_68", "layer79-conv": "conv_78"},
         ),
     )
 }
