@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ from nntc.core.errors import UserError
 
 if TYPE_CHECKING:
     from nntc.backend import CompileResult, Finding
+    from nntc.data import Preprocess
     from nntc.ir.graph import Graph
+    from nntc.report.accuracy import Comparison
+    from nntc.report.accuracy.runners import Runner
 
 Progress = Callable[[str, int, int], None]
 Shapes = Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
@@ -131,12 +135,238 @@ def compile(
     graph = load(model, progress=tell, **options)
     if not net_name and isinstance(model, (str, os.PathLike)):
         net_name = Path(model).stem
-    chosen = backend.CompileOptions(net_name=net_name, opt=opt, keep_values=keep_values)
+    chosen = backend.CompileOptions(
+        net_name=net_name, opt=opt, keep_values=keep_values, scales=_interface_scales(graph)
+    )
     result = backend.compile_graph(graph, chosen, tell)
     if output is not None:
         tell("write", 0, 0)
         bmodel.write(result.model, output)
     return result
+
+
+def compare(
+    a: ModelSource,
+    b: ModelSource,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    preprocess: Preprocess | str | None = None,
+    limit: int = 0,
+    metric: str | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+    simulate: bool = False,
+    distributions: bool = True,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Comparison:
+    """How far B is from A, value by value, on sample data.
+
+    Args:
+        a, b: model files or graphs (see :func:`load`), .bmodel files or BModels (run on the
+            simulator; their outputs are compared), or recorded outputs: an .npz or .npy with a
+            leading axis of samples, or a folder of such files, one for each sample. A is the
+            reference.
+        data, preprocess: see :func:`nntc.data.open_dataset`; needed unless both are recorded.
+        limit: use so many samples, spread evenly over the data; 0: all.
+        metric: of the outputs: cosine, sqnr, top1, or ``FILE.py:function``, which is executed:
+            function(outputs of A, outputs of B, the sample's number) -> float.
+        statistics: file of a calibration of A; its distributions are drawn instead of the data's.
+        simulate: compile B, a graph, and run it on the simulator, every value kept in memory.
+        distributions: count what :meth:`Comparison.html` draws.
+        options: see :func:`load`; for both, where they are read by a front end.
+
+    Raises:
+        UserError: a model or the data cannot be read; the models have nothing in common; samples
+            do not fit; the metric fails.
+    """
+    from nntc.data import open_dataset
+    from nntc.quant import Statistics
+    from nntc.quant.calibrate import chosen_positions
+    from nntc.report import accuracy
+    from nntc.report.accuracy.metrics import open_metric
+
+    tell = progress or _silent
+    judge = None if metric is None else open_metric(metric)
+    known = None if statistics is None else Statistics.load(statistics)
+    first = _runner(a, "A", False, tell, options)
+    second = _runner(b, "B", simulate, tell, options)
+    if known is not None and first.graph is not None:
+        known.check(first.graph)
+    samples = None
+    if data is not None:
+        samples = open_dataset(data, first.inputs or second.inputs, preprocess)
+    positions = None if samples is None else chosen_positions(len(samples), limit)
+    return accuracy.compare(
+        first,
+        second,
+        samples,
+        data="" if data is None else os.fspath(data),
+        positions=positions,
+        metric=judge,
+        statistics=known,
+        distributions=distributions,
+        progress=tell,
+    )
+
+
+def _runner(
+    model: ModelSource, letter: str, simulate: bool, tell: Progress, options: Mapping[str, Any]
+) -> Runner:
+    """What runs a model that is to be compared."""
+    from nntc.bmodel import BModel
+    from nntc.report.accuracy.runners import GraphRunner, KeptRunner, NetRunner, RecordedRunner
+
+    title = os.fspath(model) if isinstance(model, (str, os.PathLike)) else letter
+    if isinstance(model, BModel):
+        return NetRunner(model, title)
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        suffix = path.suffix.lower()
+        if suffix == ".bmodel":
+            return NetRunner(path, title)
+        if suffix in (".npz", ".npy") or path.is_dir():
+            return RecordedRunner(path)
+        if suffix == ".umodel":
+            options = {}
+    graph = load(model, progress=tell, **options)
+    if not simulate:
+        return GraphRunner(graph, title)
+    return KeptRunner(compile(graph, keep_values=True, progress=tell), graph, title)
+
+
+def _interface_scales(graph: Graph) -> dict[str, float]:
+    """What a BModel says about inputs and outputs of 8 bits.
+
+    integer = number * scale for an input, number = integer * scale for an output.
+    """
+    inputs = {v.name: 1 / float(v.scale.data) for v in graph.inputs if _one_scale(v)}
+    outputs = {v.name: float(v.scale.data) for v in graph.outputs if _one_scale(v)}
+    return inputs | outputs
+
+
+def _one_scale(value: Value) -> bool:
+    return value.scale is not None and value.scale.data is not None and value.scale.shape == ()
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What :func:`quantize` made.
+
+    Attributes:
+        source: the float graph.
+        statistics: of its values.
+        quantized: the int8 graph, and a report of what became of each node.
+        skipped: samples that could not be read: (name, reason).
+        compiled: the BModel; None if none was asked for.
+    """
+
+    source: Graph
+    statistics: Statistics
+    quantized: Quantized
+    skipped: list[tuple[str, str]]
+    compiled: CompileResult | None
+
+
+def quantize(
+    model: ModelSource,
+    data: str | os.PathLike[str] | Dataset,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    preprocess: Preprocess | str | None = None,
+    options: QuantizeOptions | None = None,
+    statistics: Statistics | str | os.PathLike[str] | None = None,
+    save_statistics: str | os.PathLike[str] | None = None,
+    limit: int = 0,
+    resume: str | os.PathLike[str] | None = None,
+    scheduler: str = "",
+    umodel: str | os.PathLike[str] | None = None,
+    net_name: str = "",
+    opt: int = 2,
+    progress: Progress | None = None,
+    **model_options: Any,
+) -> QuantizeResult:
+    """Quantise a float model with sample data: calibrate, quantise, compile.
+
+    Args:
+        model, model_options: see :func:`load`.
+        data: samples: a folder of pictures or arrays, .npz, .npy, LMDB (:mod:`nntc.data`).
+        output: BModel to write; None: none is made.
+        preprocess: how pictures become inputs.
+        statistics: of an earlier calibration, instead of calibrating.
+        save_statistics: file to keep the statistics in.
+        limit: calibrate with so many samples; 0: all.
+        resume: file that keeps the state of a calibration that may be stopped.
+        scheduler: address of a Dask cluster that calibrates.
+        umodel: path of the int8 UModel to write.
+        net_name, opt: see :func:`compile`.
+
+    Raises:
+        UserError: the model, the data or a name in the options does not fit, or a file cannot be
+            written.
+        UnsupportedError: lists every node that the chip and its runtime cannot run.
+    """
+    from nntc import data as datasets
+    from nntc import quant
+    from nntc.ir import umodel as umodels
+
+    tell = progress or _silent
+    for path in (output, umodel, save_statistics):
+        if path is not None:
+            check_writable(Path(path))
+    graph = load(model, progress=tell, **model_options)
+    if isinstance(data, datasets.Dataset):
+        dataset = data
+    else:
+        shapes = {v.name: v.shape for v in graph.inputs}
+        chosen = None if preprocess is None else datasets.Preprocess.of(preprocess)
+        dataset = datasets.open_dataset(data, shapes, chosen)
+    if statistics is None:
+        known = calibrate(
+            graph, dataset, limit=limit, resume=resume, scheduler=scheduler, progress=tell
+        )
+    elif isinstance(statistics, quant.Statistics):
+        known = statistics
+    else:
+        known = quant.Statistics.load(statistics)
+    if save_statistics is not None:
+        known.save(save_statistics)
+    made = quant.quantize(graph, known, dataset, options, tell)
+    if umodel is not None:
+        umodels.save(made.graph, umodel)
+    compiled = None
+    if output is not None:
+        if not net_name and isinstance(model, (str, os.PathLike)):
+            net_name = Path(model).stem
+        compiled = compile(made.graph, output, net_name=net_name, opt=opt, progress=tell)
+    return QuantizeResult(graph, known, made, list(dataset.skipped), compiled)
+
+
+def calibrate(
+    graph: Graph,
+    dataset: Dataset,
+    *,
+    limit: int = 0,
+    resume: str | os.PathLike[str] | None = None,
+    scheduler: str = "",
+    progress: Progress | None = None,
+) -> Statistics:
+    """What the values of a float graph are on a dataset, counted here or on a Dask cluster.
+
+    Args:
+        limit, resume, scheduler: see :func:`quantize`.
+
+    Raises:
+        UserError: no sample can be read, samples do not fit, or the cluster cannot be reached.
+    """
+    from nntc import quant
+
+    if not scheduler:
+        return quant.calibrate(graph, dataset, limit=limit, resume=resume, progress=progress)
+    if resume is not None:
+        raise UserError("a calibration on a cluster keeps no state: leave --resume out")
+    from nntc.quant import distributed
+
+    return distributed.calibrate(graph, dataset, scheduler, limit=limit, progress=progress)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -19,7 +19,7 @@ from nntc import __version__
 from nntc.cli.options import join_brackets
 from nntc.core.errors import EXIT_STATUS, UserError
 
-COMMANDS = ("compile", "run", "check", "info", "disasm", "view", "doctor")
+COMMANDS = ("compile", "quantize", "run", "check", "info", "disasm", "view", "compare", "doctor")
 
 EPILOG = """\
 the two everyday commands:

@@ -28,7 +28,7 @@ PLACES_PER_INPUT = 4
 """And at least this many for every weight of a row."""
 
 MOST_PRODUCTS = 1 << 26
-"""Numbers in the matrix of inputs at the places; fewer places are taken where it would grow beyond."""
+"""Numbers in the matrix of inputs at the places; larger layers are fitted on fewer places."""
 
 MOST_COLUMNS = 8192
 """Weights of a row up to which rounding is adaptive: its work grows with the third power."""

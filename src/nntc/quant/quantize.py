@@ -85,7 +85,7 @@ def _sample_bytes(graph: Graph) -> int:
     """Most bytes that one sample's values take at a time, as fp32 and as integers."""
     left = Counter(v for node in graph.nodes for v in node.operands)
     left.update(graph.outputs)
-    live = {v for v in graph.inputs}
+    live = set(graph.inputs)
     now = most = sum(_bytes(v) for v in live)
     for node in graph.nodes:
         now += sum(_bytes(v) for v in node.outputs)

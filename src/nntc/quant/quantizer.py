@@ -170,14 +170,11 @@ class Quantizer:
         if limits is None:
             return form
         low = int(np.iinfo(form.grid.dtype.numpy.name).min)
-        for fn, bound, reached in (
-            ("max", limits.min, lambda b: b <= low),
-            ("min", limits.max, lambda b: b >= form.grid.high),
-        ):
+        for fn, bound in (("max", limits.min), ("min", limits.max)):
             if not np.isfinite(bound):
                 continue
             steps = np.rint(bound / form.grid.scale)
-            if np.all(reached(steps)):
+            if np.all(steps <= low if fn == "max" else steps >= form.grid.high):
                 continue
             steps = np.clip(steps, low, form.grid.high).astype(form.grid.dtype.numpy)
             rank = len(form.value.shape)

@@ -1,10 +1,10 @@
 """Weights onto integers such that the layer's results, not the weights, change least.
 
-Rounding to nearest minimises the error of the weights. What matters is the error of the sums over real
-inputs: with the inputs' covariance H, a row's squared error is ``d H d`` for the rounding errors d.
-Columns are rounded one after another; every rounding error is passed on to the columns that are
-still open, weighted by how well they can make up for it (the second-order method known from
-optimal brain surgery and GPTQ).
+Rounding to nearest minimises the error of the weights. What matters is the error of the sums over
+real inputs: with the inputs' covariance H, a row's squared error is ``d H d`` for the rounding
+errors d. Columns are rounded one after another; every rounding error is passed on to the columns
+that are still open, weighted by how well they can make up for it (the second-order method known
+from optimal brain surgery and GPTQ).
 """
 
 from __future__ import annotations
