@@ -36,7 +36,8 @@ def finish(builder: Builder, values: Mapping[str, Value], outputs: Sequence[str]
         if value not in named:
             named.add(value)
             value.name = graph.unique_name(value.name)
-    for value in graph.values():
+    # Constants made for a node are called like it; the node's results come first.
+    for value in sorted(graph.values(), key=lambda v: v.is_constant):
         if value not in named:
             named.add(value)
             value.name = graph.unique_name(value.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nntc.core.errors import ModelError
-from nntc.frontends.caffe.text import Message
+from nntc.frontends.caffe.text import Message, Token
 
 # Types of the first schema whose name is not found by joining its words in capitals.
 _OLD_TYPES = {
@@ -73,8 +73,8 @@ def read_net(root: Message) -> Net:
             )
         if not _takes_part(message, levels, stages):
             continue
-        kind = message.text("type")
-        if not kind:
+        kind = (message.tokens("type") or [None])[-1]
+        if kind is None or not kind.text:
             raise ModelError(f"line {message.line}: a layer without a type")
         net.layers.append(
             Layer(
@@ -88,12 +88,13 @@ def read_net(root: Message) -> Net:
     return net
 
 
-def _present_type(kind: str) -> str:
-    if kind in _OLD_TYPES:
-        return _OLD_TYPES[kind]
-    if kind.isupper():
-        return "".join(word.capitalize() for word in kind.split("_"))
-    return kind
+def _present_type(kind: Token) -> str:
+    """The type as a name; the first schema has words in capitals, without quotes."""
+    if kind.kind != "word":
+        return kind.text
+    if kind.text in _OLD_TYPES:
+        return _OLD_TYPES[kind.text]
+    return "".join(word.capitalize() for word in kind.text.split("_"))
 
 
 def _inputs(root: Message) -> dict[str, tuple[int, ...] | None]:

@@ -56,7 +56,7 @@ def slices(c: Call) -> list[Value]:
 @reads("Flatten", param="flatten_param", becomes="Reshape")
 def flatten(c: Call) -> Value:
     shape = c.x().shape
-    axis = c.axis("axis", 1, len(shape), last=True)
+    axis = c.axis("axis", 1, len(shape))
     end = c.axis("end_axis", -1, len(shape)) + 1
     if end < axis:
         raise ModelError(f"axis {axis} comes after end_axis {end - 1}")
