@@ -16,8 +16,9 @@ from nntc.core.errors import UserError
 
 if TYPE_CHECKING:
     from nntc.backend import CompileResult, Finding
-    from nntc.data import Preprocess
-    from nntc.ir.graph import Graph
+    from nntc.data import Dataset, Preprocess
+    from nntc.ir.graph import Graph, Value
+    from nntc.quant import Quantized, QuantizeOptions, Statistics
     from nntc.report.accuracy import Comparison
     from nntc.report.accuracy.runners import Runner
 

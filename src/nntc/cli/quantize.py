@@ -12,8 +12,8 @@ Step by step, with the same result:
   nntc quantize model.onnx --data D --save_statistics model.statistics --umodel model_int8.umodel
   nntc compile model_int8.umodel -o model_int8.bmodel
 
-DATA is a folder of pictures or of .npz files, one .npz or .npy with a leading sample axis, or an LMDB
-folder; a hundred samples are usually enough. --preprocess says how pictures become inputs; see
+DATA is a folder of pictures or of .npz files, one .npz or .npy with a leading sample axis, or an
+LMDB folder; a hundred samples are usually enough. --preprocess says how pictures become inputs; see
 docs/datasets.md.
 """
 

@@ -99,9 +99,9 @@ class Op:
 class Value:
     """One tensor of the graph: a name, a type, and the data if it is a constant.
 
-    ``scale`` says what the integers of a quantised tensor mean: real number = integer * scale. It is
-    an fp32 constant with one element, or one for every index of axis 1. It is for people, reports
-    and the network's inputs and outputs; no operator reads it from here.
+    ``scale`` says what the integers of a quantised tensor mean: real number = integer * scale. It
+    is an fp32 constant with one element, or one for every index of axis 1. It is for people,
+    reports and the network's inputs and outputs; no operator reads it from here.
     """
 
     __slots__ = ("data", "name", "producer", "scale", "type")

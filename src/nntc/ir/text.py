@@ -158,7 +158,8 @@ class _Builder:
             return
         reader = self._readers.get(first.text)
         if reader is None:
-            line.fail(first, f"expected input, const, output, scale or a %name, found '{first.text[:40]}'")
+            known = "input, const, output, scale or a %name"
+            line.fail(first, f"expected {known}, found '{first.text[:40]}'")
         line.expect(first.text)
         reader(line)
         line.end()

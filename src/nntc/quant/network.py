@@ -43,6 +43,7 @@ class Network:
         self._arrays: dict[Value, Arrays] = {}
         self._fixed: dict[Value, Fixed] = {}
         self._float: dict[Value, Value] = {}
+        self._holders: Counter[Value] = Counter()
         self._left = Counter(v for node in source.nodes for v in node.operands)
         self._left.update(source.outputs)
         self._samples = samples
@@ -53,14 +54,14 @@ class Network:
         """A network input as it is."""
         made = self.graph.input(value.name, value.dtype, value.shape)
         self.reference[value] = [sample[value.name] for sample in self._samples]
-        self._float[value] = made
         self._arrays[made] = self.reference[value]
+        self.bind(value, made)
 
     def integer_input(self, value: Value, grid: Grid) -> None:
         """A network input as integers of *grid*."""
         made = self.graph.input(value.name, grid.dtype, value.shape)
         self.reference[value] = [sample[value.name] for sample in self._samples]
-        by = np.float32(1.0 / grid.scale)
+        by = np.asarray(1.0 / grid.scale, np.float32)
         quantize = ops.Quantize(grid.dtype)
         self._arrays[made] = [quantize.compute(a, by)[0] for a in self.reference[value]]
         self.bind(value, Fixed(made, grid))
@@ -110,8 +111,10 @@ class Network:
         if isinstance(result, Fixed):
             self._fixed[value] = result
             self._describe(result)
+            self._holders[result.value] += 1
         else:
             self._float[value] = result
+            self._holders[result] += 1
 
     def floating(self, value: Value) -> Value:
         """A float value in the new graph as fp32 (or as it is, for other types)."""
@@ -121,7 +124,8 @@ class Network:
             form = self._fixed[value]
             scale = self.constant(form.grid.scale.astype(np.float32), f"{value.name}.scale")
             name = value.name if value in self.source.outputs else f"{value.name}.float"
-            self._float[value] = self(ops.Dequantize(form.grid.axis), form.value, scale, name=name)
+            made = self(ops.Dequantize(form.grid.axis), form.value, scale, name=name)
+            self.bind(value, made)
         return self._float[value]
 
     def quantize(self, value: Value, grid: Grid) -> Fixed:
@@ -167,13 +171,19 @@ class Network:
     def release(self, node: Node) -> None:
         """Drop what only *node* still needed."""
         self._left.subtract(node.operands)
-        for value in dict.fromkeys(node.operands):
-            if not self._left[value] and value.data is None:
-                self.reference.pop(value, None)
-                for form in (self._fixed.get(value), self._float.get(value)):
-                    made = form.value if isinstance(form, Fixed) else form
-                    if made is not None:
-                        self._arrays.pop(made, None)
+        for value in dict.fromkeys(v for v in node.operands if not self._left[v]):
+            self.reference.pop(value, None)
+            for made in self._forms(value):
+                # Values that differ by a factor alone share their integers.
+                self._holders[made] -= 1
+                if not self._holders[made]:
+                    self._arrays.pop(made, None)
+
+    def _forms(self, value: Value) -> list[Value]:
+        """The values of the new graph that hold a float value."""
+        form = self._fixed.get(value)
+        found = [self._float.get(value), None if form is None else form.value]
+        return [v for v in found if v is not None]
 
     def sqnr(self, value: Value, count: int) -> float:
         """Signal to noise of a value on the first samples, in dB."""
