@@ -41,7 +41,8 @@ def prior_box(c: Call) -> Value:
     if len(variance) not in (1, 4):
         raise ModelError(f"{len(variance)} numbers of variance, 1 or 4 are needed")
     spread = np.resize(np.array(variance), shape[2])
-    return c.b.const(np.stack([corners.reshape(-1), spread])[None].astype(np.float32))
+    with np.errstate(over="ignore"):
+        return c.b.const(np.stack([corners.reshape(-1), spread])[None].astype(np.float32))
 
 
 def _pair(

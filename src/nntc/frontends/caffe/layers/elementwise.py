@@ -55,13 +55,12 @@ _SIMPLE = {
 }
 
 
-@reads(
-    *_SIMPLE,
-    param="",
-    becomes="Sigmoid, Tanh, Abs, Softplus, Mish, HardSwish",
-)
-def simple(c: Call) -> Value:
+def _simple(c: Call) -> Value:
     return c.b.unary(_SIMPLE[c.kind], c.x())
+
+
+for _kind, _fn in _SIMPLE.items():
+    reads(_kind, param="", becomes=f"Unary ({_fn})")(_simple)
 
 
 @reads("Swish", param="swish_param", becomes="Swish")
