@@ -111,3 +111,10 @@ def test_a_tolerance_is_part_of_the_result() -> None:
     assert dataclasses.replace(found, error=0.5, tolerance=0.6).ok
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.error = 1.0  # type: ignore[misc]
+
+
+def test_rows_that_were_not_found_are_minus_one() -> None:
+    expected = np.array([[[[0, 1], [-1, -1]]]], np.float32)
+    assert compared(expected, [[[[0, 1]]]])
+    assert not compared(expected, [[[[0, 2]]]])
+    assert not compared(expected + 1, [[[[0, 1]]]])
