@@ -155,9 +155,24 @@ def fix_conv_transpose(channels: Dims, batch: int, window: Window, extra: Dims, 
     yield op, form.operands((batch, c, 6, 5), (c, m // group, *kernel), m)
 
 
+@family(0, batch=[1, 3, 6], length=[1, 12], stride=[1, 2], group=[1, 6], form=FORMS[2::3])
+def fix_conv_transpose_1d(batch: int, length: int, stride: int, group: int, form: Form) -> Made:
+    op = ops.FixConvTranspose((stride,), (1, 0), (1,), group, (0,), 7, form.to, form.narrow)
+    yield op, form.operands((batch, 6, length), (6, 6 // group, 3), 6)
+
+
 @family(
     0,
-    shape=[(1, 70, 5, 6), (2, 3, 9, 9), (4, 64, 2), (5, 130, 3, 3), (8, 33), (6,), (3, 4, 2, 3, 5)],
+    shape=[
+        (1, 70, 5, 6),
+        (2, 3, 9, 9),
+        (4, 64, 2),
+        (5, 130, 3, 3),
+        (8, 33),
+        (6,),
+        (),
+        (3, 4, 2, 3, 5),
+    ],
     types=["i8 i8 i8", "u8 i8 u8", "u8 u8 u8", "i8 u8 i8", "u8 u8 i8", "i8 i8 u8"],
     axis=[None, 0, 1],
     shift=[1, 2, 5, 8, 15, 16],
@@ -197,7 +212,7 @@ def fix_mul(shapes: tuple[Dims, Dims], types: str, shift: int, constant: str) ->
 
 @family(
     0,
-    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,)],
+    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,), ()],
     types=["i8 i8", "u8 i8", "i8 u8"],
 )
 def lut(shape: Dims, types: str) -> Made:
@@ -207,7 +222,17 @@ def lut(shape: Dims, types: str) -> Made:
 
 @family(
     0,
-    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,), (5, 64, 3, 3), (3, 2, 3, 4, 5)],
+    shape=[
+        (1, 70, 5, 6),
+        (2, 3, 9),
+        (4, 65),
+        (6, 3, 4, 5),
+        (3,),
+        (),
+        (5, 64, 3, 3),
+        (3, 2, 3, 4, 5),
+        (9, 2, 3, 4, 5),
+    ],
     to=BYTES,
     axis=[None, 0, 1],
     constant=["", "="],
@@ -222,7 +247,17 @@ def quantize(shape: Dims, to: str, axis: int | None, constant: str) -> Made:
 
 @family(
     0,
-    shape=[(1, 70, 5, 6), (2, 3, 9), (4, 65), (6, 3, 4, 5), (3,), (5, 64, 3, 3), (3, 2, 3, 4, 5)],
+    shape=[
+        (1, 70, 5, 6),
+        (2, 3, 9),
+        (4, 65),
+        (6, 3, 4, 5),
+        (3,),
+        (),
+        (5, 64, 3, 3),
+        (3, 2, 3, 4, 5),
+        (9, 2, 3, 4, 5),
+    ],
     kind=BYTES,
     axis=[None, 0, 1],
     constant=["", "="],

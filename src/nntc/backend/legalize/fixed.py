@@ -66,10 +66,7 @@ def dequantize(b: Builder, node: Node) -> Value:
     x, scale = node.operands[0], b.f32(node.operands[1])
     if b.has_words(x):
         return packing.unpack(b, b.words(x), x.type, scale, op.axis)
-    wide = [-1 if a == op.axis else 1 for a in range(len(x.shape))]
-    if scale.shape:
-        scale = b.reshape(scale, [scale.shape[0] if a < 0 else 1 for a in wide])
-    return b.mul(b.f32(x), scale)
+    return b.mul(b.f32(x), packing.spread_scale(b, scale, op.axis, len(x.shape)))
 
 
 # -- windows ------------------------------------------------------------------------------------

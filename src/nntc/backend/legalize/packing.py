@@ -30,12 +30,12 @@ def _amounts(rank: int, axis: int, count: int, step: int) -> np.ndarray:
     return steps.reshape([count if a == axis else 1 for a in range(rank)])
 
 
-def _grouped_scale(b: Builder, scale: Value, axis: int, rank: int, grouped: bool) -> Value:
-    """A scale [C] as it broadcasts to [N, ...] or [groups, samples, ...]."""
-    if scale.type.size == 1 or not scale.shape:
+def spread_scale(b: Builder, scale: Value, axis: int, rank: int, grouped: bool = False) -> Value:
+    """A scale (one, or along *axis*) as it broadcasts to [N, ...], or [groups, samples, ...]."""
+    if scale.type.size == 1:
         return b.reshape(scale, ())
     shape = [scale.shape[0] if a == axis else 1 for a in range(rank)]
-    return b.reshape(scale, shape[:1] * (1 + grouped) + shape[1:])
+    return b.reshape(scale, [1, *shape] if grouped else shape)
 
 
 def unpack(
@@ -49,19 +49,19 @@ def unpack(
         if n > 1:
             x = b.bits("shift", x, b.constant(_amounts(rank, 0, n, -8), "bytes"))
         y = b(to_float, x)
-        return y if scale is None else b.mul(y, _grouped_scale(b, scale, axis, rank, False))
+        return y if scale is None else b.mul(y, spread_scale(b, scale, axis, rank))
     groups, rest = ceil_div(n, SAMPLES), kind.shape[1:]
     x = b.reshape(words, (groups, 1, *rest))
     x = b.bits("shift", x, b.constant(_amounts(rank + 1, 1, SAMPLES, -8), "bytes"))
     y = b(to_float, x)
     late = axis == 0 and scale is not None and scale.type.size > 1
     if scale is not None and not late:
-        y = b.mul(y, _grouped_scale(b, scale, axis, rank, True))
+        y = b.mul(y, spread_scale(b, scale, axis, rank, True))
     y = b.reshape(y, (groups * SAMPLES, *rest))
     y = b.slice(y, 0, 0, n)
     if late:
         assert scale is not None
-        y = b.mul(y, _grouped_scale(b, scale, axis, rank, False))
+        y = b.mul(y, spread_scale(b, scale, axis, rank))
     return y
 
 
@@ -73,7 +73,7 @@ def pack(b: Builder, x: Value) -> Value:
 def quantize(b: Builder, x: Value, multiplier: Value, axis: int, to: DType) -> Value:
     """Words of x times a multiplier (one, or along *axis*), rounded half to even and saturated."""
     if axis == 0 and multiplier.type.size > 1:
-        x = b.mul(x, _grouped_scale(b, multiplier, 0, len(x.shape), False))
+        x = b.mul(x, spread_scale(b, multiplier, 0, len(x.shape)))
         multiplier = b.constant(np.float32(1.0))
     return _pack(b, x, multiplier, axis, to)
 
@@ -88,7 +88,7 @@ def _pack(b: Builder, x: Value, scale: Value | None, axis: int, to: DType | None
         x = b.reshape(x, (groups, SAMPLES, *rest))
     if scale is not None and to is not None:
         if scale.data is None or scale.type.size > 1 or float(scale.data.reshape(-1)[0]) != 1.0:
-            x = b.mul(x, _grouped_scale(b, scale, axis, rank, grouped))
+            x = b.mul(x, spread_scale(b, scale, axis, rank, grouped))
         limits = np.iinfo(to.numpy.name)
         x = b.binary("max", x, float(limits.min))
         x = b.binary("min", x, float(limits.max))

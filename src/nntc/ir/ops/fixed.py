@@ -44,7 +44,7 @@ def rescale(total: np.ndarray, shift: int) -> np.ndarray:
 def saturate(total: np.ndarray, dtype: DType) -> np.ndarray:
     """The values of *total* cut to the range of *dtype*."""
     limits = np.iinfo(dtype.numpy.name)
-    return np.clip(total, limits.min, limits.max).astype(dtype.numpy)
+    return np.asarray(np.clip(total, limits.min, limits.max)).astype(dtype.numpy)
 
 
 def _need_shift(shift: int, what: str, low: int = 0) -> None:
@@ -91,7 +91,8 @@ class Quantize(Op):
     def compute(self, x: np.ndarray, multiplier: np.ndarray) -> tuple[np.ndarray, ...]:
         y = np.asarray(x * along(multiplier, x.ndim, self.axis))
         limits = np.iinfo(self.to.numpy.name)
-        return (np.clip(np.rint(y), limits.min, limits.max).astype(self.to.numpy),)
+        y = np.asarray(np.clip(np.rint(y), limits.min, limits.max))
+        return (y.astype(self.to.numpy),)
 
 
 @dataclass(frozen=True)
