@@ -109,7 +109,9 @@ def test_help_is_quick_and_teaches(nntc: Run) -> None:
         assert f" {heavy}\n" not in loaded.stderr
 
 
-@pytest.mark.parametrize("command", ["compile", "run", "check", "info", "disasm", "view", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["compile", "run", "check", "info", "disasm", "view", "compare", "doctor"]
+)
 def test_every_command_explains_itself(nntc: Run, command: str) -> None:
     result = nntc(command, "--help")
     assert result.returncode == 0
