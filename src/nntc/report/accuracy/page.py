@@ -73,7 +73,7 @@ def _data(comparison: Comparison) -> list[str]:
 
 def _course(comparison: Comparison, drawn: set[int]) -> str:
     worst = ranked(comparison.rows, "drop")[:GUILTY]
-    guilty = {row.order for row in worst if row.drop > 0}
+    guilty = {row.order for row in worst if row.drop > 1}
     points: list[plots.Point] = []
     top = max([CEILING, *(row.sqnr for row in comparison.rows if math.isfinite(row.sqnr))])
     for row in comparison.rows:

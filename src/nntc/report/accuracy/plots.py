@@ -201,7 +201,7 @@ def columns(
     parts: list[str] = []
     for i, (height, text) in enumerate(zip(heights, tooltips, strict=True)):
         x, right, y = frame.across(i), frame.across(i + 1), frame.up(min(height, top))
-        style = " beyond" if mark is not None and height > mark else ""
+        style = " beyond" if mark is not None and height > 1.005 * mark else ""
         parts.append(
             f'<rect class="column{style}" x="{x:.1f}" y="{y:.1f}" '
             f'width="{max(right - x - 0.2, 0.3):.1f}" height="{floor - y:.1f}">'
