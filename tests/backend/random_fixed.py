@@ -49,7 +49,7 @@ class Maker:
     def shape(self) -> tuple[int, ...]:
         if self.chance(0.1):
             return (self.batch, self.pick(1, 6, 65), self.pick(1, 9, 30))
-        side = self.pick(1, 4, 7, 12, 24)
+        side = self.pick(1, 4, 7, 12, 20)
         c = self.pick(1, 3, 4, 8, 17, *((64, 65, 130) if side < 12 else (16,)))
         return (self.batch, c, side, self.pick(side, 1, 5))
 

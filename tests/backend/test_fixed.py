@@ -157,7 +157,7 @@ def test_images_larger_than_local_memory(batch: int) -> None:
 def start(*shape: int, to: DType = DType.I8) -> tuple[Graph, Value]:
     graph = Graph("fixed")
     x = graph.input("x", DType.F32, shape)
-    return graph, graph.add(ops.Quantize(to), x, graph.constant(np.float32(40.0))).output
+    return graph, graph.add(ops.Quantize(to), x, graph.constant(np.array(40.0, np.float32))).output
 
 
 def images(*shape: int) -> Arrays:
@@ -193,6 +193,20 @@ def test_a_residual_block_is_one_group_a_convolution(batch: int) -> None:
     joined = [n for n in names if n[0] == "Int8Conv" and len(n) > 1]
     assert joined
     assert joined[0][:3] == ["Int8Conv", "Int8Sum", "Int8Lut"]
+
+
+def test_an_island_of_one_sample_stays_in_the_group() -> None:
+    graph, x = start(1, 8, 12, 12)
+    y = convolve(graph, x, 70, 3, DType.I8)
+    scale = np.linspace(0.01, 0.1, 70, dtype=np.float32)
+    f = graph.add(ops.Dequantize(), y, graph.constant(scale)).output
+    f = graph.add(ops.Clip(-1.0, 2.0), f).output
+    z = graph.add(ops.Quantize(DType.U8), f, graph.constant(1 / scale)).output
+    graph.outputs.append(fix_sum(graph, z, y))
+    assert_exact(graph, images(1, 8, 12, 12))
+    units = [[n.op.name for n in u.nodes] for u in form_units(legalize(graph).graph)]
+    anchored = next(names for names in units if names[0] == "Int8Conv")
+    assert {"ByteToFloat", "Clip", "RoundToBits", "Int8Sum"} < set(anchored)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 5, 8])
@@ -235,9 +249,9 @@ def test_tables_between_cpu_layers() -> None:
     y = x
     for table in tables:
         y = graph.add(ops.Lut(), y, table).output
-    f = graph.add(ops.Dequantize(), y, graph.constant(np.float32(0.02))).output
+    f = graph.add(ops.Dequantize(), y, graph.constant(np.array(0.02, np.float32))).output
     top = graph.add(ops.TopK(4, 3), f).outputs[0]
-    q = graph.add(ops.Quantize(DType.I8), top, graph.constant(np.float32(50.0))).output
+    q = graph.add(ops.Quantize(DType.I8), top, graph.constant(np.array(50.0, np.float32))).output
     graph.outputs.append(graph.add(ops.Lut(), q, tables[1]).output)
     assert_exact(graph, images(1, 6, 5, 7))
     offsets = {
