@@ -7,6 +7,7 @@ examples:
   nntc compile two_inputs.onnx --shapes image=1x3x64x64 --shapes ids=1x10 -o two.bmodel
   nntc compile model.onnx --output_names features -o backbone.bmodel
   nntc compile model.onnx --cmp -o model.bmodel
+  nntc compile model.int8umodel --batch 4 -o model_batch4.bmodel
 
 --shapes fixes the dimensions that the model leaves open; shapes are in the order of the model's
 inputs, or by name. --cmp runs every operator of the model in NumPy (and the whole in ONNX Runtime
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads a model."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg, .prototxt)")
+    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg, .prototxt, -symbol.json)")
     parser.add_argument(
         "--weights", "--weight", metavar="FILE", help="its weights; default: the file beside MODEL"
     )
@@ -80,6 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--opt", type=int, choices=(0, 1, 2), default=2, help="optimisation level (default: 2)"
     )
     parser.add_argument(
+        "--batch", type=int, default=0, metavar="N", help="samples at once; default: the model's"
+    )
+    parser.add_argument(
         "--cmp", action="store_true", help="compare every operator with the simulated chip"
     )
     parser.add_argument(
@@ -95,6 +99,7 @@ def execute(args: argparse.Namespace) -> int:
     from nntc import api
     from nntc.cli import console
     from nntc.core.errors import EXIT_STATUS, UserError
+    from nntc.passes import with_batch
 
     if args.input and not args.cmp:
         raise UserError("--input is used only together with --cmp")
@@ -103,6 +108,8 @@ def execute(args: argparse.Namespace) -> int:
     comparison = None
     with console.progress(args.quiet) as progress:
         graph = api.load(args.model, progress=progress, **model_arguments(args))
+        if args.batch:
+            graph = with_batch(graph, args.batch)
         result = api.compile(
             graph,
             output,
@@ -128,8 +135,8 @@ def _compare(
 
     inputs = load_inputs(args.input) if args.input else random_inputs(graph, args.seed)
     kept = api.compile(graph, opt=args.opt, keep_values=True, progress=progress)
-    # ONNX Runtime runs whole models only.
-    whole = args.input_names is None and args.output_names is None
+    # ONNX Runtime runs whole models only, of the batch that they have.
+    whole = args.input_names is None and args.output_names is None and not args.batch
     source = args.model if whole and args.model.lower().endswith(".onnx") else None
     return compare(graph, kept, model, inputs, source=source, progress=progress)
 

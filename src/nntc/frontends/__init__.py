@@ -23,6 +23,7 @@ SUFFIXES = {
     ".cfg": "darknet",
     ".prototxt": "caffe",
     ".caffemodel": "caffe",
+    ".json": "mxnet",
 }
 """Ending of a model file's name → the front end that reads it."""
 
@@ -62,6 +63,10 @@ def load(
         if Path(model).suffix.lower() == ".caffemodel":
             model, weights = weights or beside(model, ".prototxt"), model
         return caffe.load(model, weights, shapes, output_names)
+    if kind == "mxnet":
+        from nntc.frontends import mxnet
+
+        return mxnet.load(model, weights, shapes, output_names)
     from nntc.frontends import darknet
 
     return darknet.load(model, weights, shapes, output_names)
