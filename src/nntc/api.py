@@ -43,26 +43,29 @@ def load(
     """Read a model into a graph with static shapes.
 
     Args:
-        model: file name (see :data:`nntc.frontends.SUFFIXES`; .umodel), an ``onnx.ModelProto``,
-            or a graph, which is returned as it is.
+        model: file name (see :data:`nntc.frontends.SUFFIXES`; .umodel; .fp32umodel, .int8umodel
+            or the .prototxt beside it), an ``onnx.ModelProto``, or a graph, which is returned as
+            it is.
         weights: the file with the weights, for frameworks that keep them apart; default: the file
             of the same name beside the model.
         shapes: shapes of the inputs; needed where the model leaves dimensions open.
         input_names, output_names: cut the model at these tensors.
-        simplify: run the passes that make the graph smaller without changing what it computes.
+        simplify: run the passes that make the graph smaller without changing what it computes;
+            not on a quantised graph, whose bits are to stay.
 
     Raises:
         UserError: the file cannot be read, or holds what this toolchain cannot express.
     """
     from nntc import passes
     from nntc.ir.graph import Graph
+    from nntc.passes.borders import is_quantised
 
     if isinstance(model, Graph):
         return model
     tell = progress or _silent
     tell("read", 0, 0)
     graph = _read(model, weights, shapes, input_names, output_names)
-    if simplify:
+    if simplify and not is_quantised(graph):
         tell("simplify", 0, 0)
         graph = passes.simplify(graph)
     return graph
@@ -86,7 +89,15 @@ def _read(
 
         return umodel.load(model)
     from nntc import frontends
+    from nntc.ir import prototxt
 
+    if isinstance(model, (str, os.PathLike)) and prototxt.is_network(model):
+        from nntc.passes.batch import with_input_shapes
+
+        if input_names or output_names:
+            raise UserError(f"{model}: inputs and outputs of a UModel are those in its text")
+        graph = prototxt.load(model, weights).graph
+        return with_input_shapes(graph, shapes) if shapes else graph
     return frontends.load(model, weights, shapes, input_names, output_names)
 
 
@@ -111,6 +122,7 @@ def compile(
     net_name: str = "",
     opt: int = 2,
     keep_values: bool = False,
+    batch: int = 0,
     progress: Progress | None = None,
     **options: Any,
 ) -> CompileResult:
@@ -123,17 +135,20 @@ def compile(
         opt: optimisation level, 0 to 2.
         keep_values: give every value a place in memory of its own, so that all can be read and
             compared after a run; needs more memory on the device.
+        batch: number of samples that the BModel takes at once; 0: that of the model.
 
     Raises:
         UserError: the model cannot be read, or the file not written.
         UnsupportedError: lists every node that the chip and its runtime cannot run.
     """
-    from nntc import backend, bmodel
+    from nntc import backend, bmodel, passes
 
     tell = progress or _silent
     if output is not None:
         check_writable(Path(output))
     graph = load(model, progress=tell, **options)
+    if batch:
+        graph = passes.with_batch(graph, batch)
     if not net_name and isinstance(model, (str, os.PathLike)):
         net_name = Path(model).stem
     chosen = backend.CompileOptions(

@@ -8,6 +8,8 @@ mix samples, or hold them in another order, is refused: the result is right or t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from nntc.core.errors import Problems, UnsupportedError, UserError
 from nntc.ir.graph import Graph, Node, Op, TensorType, Value, infer_types
 from nntc.passes.batch_rules import place
@@ -65,6 +67,45 @@ def with_batch(graph: Graph, samples: int) -> Graph:
     problems.raise_if_any()
     made.outputs = [now.value(v) for v in graph.outputs]
     return made
+
+
+def with_input_shapes(
+    graph: Graph, shapes: Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
+) -> Graph:
+    """The same network for inputs of other shapes, of which only the batch may differ.
+
+    Args:
+        shapes: by the inputs' names, or in their order.
+
+    Raises:
+        UserError: lists the shapes that do not fit.
+        UnsupportedError: see :func:`with_batch`.
+    """
+    names = [value.name for value in graph.inputs]
+    if not isinstance(shapes, Mapping):
+        if len(shapes) != len(names):
+            raise UserError(f"{len(shapes)} shapes are given for the inputs {', '.join(names)}")
+        shapes = dict(zip(names, shapes, strict=True))
+    problems = Problems()
+    for name in shapes:
+        if name not in names:
+            problems.add(f"no input is called {name}; there are {', '.join(names)}")
+    wanted = {v.name: tuple(shapes.get(v.name, v.shape)) for v in graph.inputs}
+    for value in graph.inputs:
+        shape = wanted[value.name]
+        if shape[1:] != value.shape[1:] or len(shape) != len(value.shape):
+            problems.add(
+                f"input {value.name} is {list(value.shape)} and cannot become {list(shape)}: only "
+                "the batch of a UModel can change; make it again for other sizes"
+            )
+    problems.raise_if_any()
+    if all(v.shape == wanted[v.name] for v in graph.inputs):
+        return graph
+    batches = {shape[0] for shape in wanted.values()}
+    if len(batches) > 1:
+        text = ", ".join(f"{name} {list(shape)}" for name, shape in wanted.items())
+        raise UserError(f"the inputs would have different batches: {text}")
+    return with_batch(graph, batches.pop())
 
 
 def _add(step: Step, made: Graph, now: Now, outputs: set[Value]) -> None:
