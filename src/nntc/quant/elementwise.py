@@ -9,6 +9,7 @@ from nntc.ir import ops
 from nntc.ir.graph import Node, Value
 from nntc.quant.agreement import CURVES, is_curve
 from nntc.quant.grid import Grid
+from nntc.quant.linear import leaky_slope
 from nntc.quant.network import Fixed
 from nntc.quant.quantizer import Quantizer
 from nntc.quant.rules import lowers
@@ -138,22 +139,9 @@ def _scaled(q: Quantizer, node: Node) -> bool:
 @lowers(ops.LeakyRelu, ops.PRelu)
 def leaky(q: Quantizer, node: Node) -> bool:
     """max(x, 0) + slope * min(x, 0)."""
-    op = node.op
-    x_value = node.operands[0]
-    x = q.net.fixed(x_value)
-    if x is None or (x.grid.varies and x.grid.axis != 1):
+    x, slope = q.net.fixed(node.operands[0]), leaky_slope(node)
+    if x is None or slope is None or (x.grid.varies and x.grid.axis != 1):
         return False
-    if isinstance(op, ops.LeakyRelu):
-        slope = np.asarray(op.alpha)
-    else:
-        data = node.operands[1].data
-        if data is None:
-            return False
-        shape = np.broadcast_shapes(data.shape, (1,) * len(x_value.shape))
-        channels = x_value.shape[1] if len(x_value.shape) > 1 else 1
-        if data.size != 1 and (data.size != channels or shape[1:2] != (channels,)):
-            return False
-        slope = data.reshape(() if data.size == 1 else -1).astype(np.float64)
     if x.grid.dtype is DType.U8:
         q.bind(node.output, x)
         return True

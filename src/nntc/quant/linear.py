@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
 from nntc.quant import rounding, scales, windows
@@ -134,7 +135,7 @@ def fit(
     scaling = scales.choose(
         rows.reshape(outputs, columns),
         bias,
-        wanted.channels(outputs),
+        _wanted_scales(q, target, wanted, y),
         np.concatenate(power),
         q.importance(target, outputs),
         common=not q.varies(target),
@@ -159,6 +160,56 @@ def fit(
         scaling,
         Grid(wanted.dtype, scaling.scale if q.varies(target) else np.asarray(scaling.scale[0])),
     )
+
+
+LEAKY_CANDIDATES = 24
+
+
+def _wanted_scales(q: Quantizer, target: Value, wanted: Grid, y: np.ndarray) -> np.ndarray:
+    """Scales of the result's channels, before weights and biases have had their say.
+
+    Of what goes into a leaky ReLU, large negative numbers matter less: cutting some of them may
+    pay, if in exchange the positive ones get finer steps.
+
+    Args:
+        y: samples of the result [M, P].
+    """
+    scale = q.channel_scales(target, len(y))
+    users = q.users.get(target, [])
+    if len(users) != 1 or wanted.dtype is not DType.I8 or not q.varies(target):
+        return scale
+    slope = leaky_slope(users[0])
+    if slope is None or np.max(np.abs(slope)) >= 1:
+        return scale
+    slope = np.broadcast_to(slope, (len(y),))
+    least = np.minimum(scale, q.channel_scales(users[0].output, len(y)))
+    best, best_error = scale.copy(), np.full(len(y), np.inf)
+    for part in np.linspace(0, 1, LEAKY_CANDIDATES):
+        step = least ** (1 - part) * scale**part
+        cut = np.maximum(-y - 128 * step[:, None], 0)
+        inside = (y < 0) & (cut <= 0)
+        error = (cut**2).mean(axis=1) * slope**2
+        error += step**2 / 12 * ((y > 0).mean(axis=1) + slope**2 * inside.mean(axis=1))
+        better = error < best_error
+        best, best_error = np.where(better, step, best), np.where(better, error, best_error)
+    return best
+
+
+def leaky_slope(node: Node) -> np.ndarray | None:
+    """The factor of negative numbers, () or [C], if the node is a leaky ReLU."""
+    if isinstance(node.op, ops.LeakyRelu):
+        return np.asarray(node.op.alpha)
+    if not isinstance(node.op, ops.PRelu):
+        return None
+    x, slope = node.operands
+    if slope.data is None:
+        return None
+    if slope.data.size == 1:
+        return slope.data.reshape(()).astype(np.float64)
+    shape = np.broadcast_shapes(slope.shape, (1,) * len(x.shape))
+    if len(x.shape) < 2 or slope.data.size != x.shape[1] or shape[1] != x.shape[1]:
+        return None
+    return slope.data.reshape(-1).astype(np.float64)
 
 
 def _places(

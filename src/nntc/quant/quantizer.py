@@ -27,6 +27,7 @@ from nntc.quant.scales import Scaling
 from nntc.quant.statistics import Statistics
 from nntc.quant.thresholds import value_threshold
 
+FLOOR = 1.0
 CHECKED = 4
 """Samples on which the report's errors are measured."""
 
@@ -153,6 +154,19 @@ class Quantizer:
         signed = self.agreement.signed(value)
         scale = max(self.threshold(value), LEAST_NORMAL) / (127 if signed else 255)
         return Grid(DType.I8 if signed else DType.U8, np.asarray(scale))
+
+    def channel_scales(self, value: Value, channels: int) -> np.ndarray:
+        """Scales that the ranges of the channels ask for; equal where the value may have but one.
+
+        No channel gets less than the whole tensor: a few samples do not show what a channel can
+        reach. Channels that reach further than the rest are given their own range.
+        """
+        grid = self.grid(value)
+        known = self.statistics.values.get(value.name)
+        if known is None or known.channels != channels or not self.varies(value):
+            return grid.channels(channels).copy()
+        own = value_threshold(self.options.method, known, by_channel=True) / grid.high
+        return np.maximum(grid.scale * FLOOR, own)
 
     def importance(self, value: Value, channels: int) -> np.ndarray:
         """How much errors of each channel matter."""
