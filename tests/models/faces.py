@@ -185,3 +185,24 @@ def in_caffe(call: Call) -> Call:
         return {k: a.transpose(0, 2, 3, 1) if a.ndim == 4 else a for k, a in arrays.items()}
 
     return run
+
+
+_MXNET = {
+    "mtcnn_pnet": ("mxnet_pnet", {"softmax": "prob1_output", "conv2d_4": "conv4_2_output"}),
+    "mtcnn_rnet": ("mxnet_rnet", {"softmax_1": "prob1_output", "dense_2": "conv5_2_output"}),
+    "mtcnn_onet": ("mxnet_onet", {"softmax_2": "prob1_output", "dense_5": "conv6_2_output"}),
+}
+
+
+def in_mxnet(call: Call) -> Call:
+    """The cascade's networks by their MXNet files: upright, blue first, channels in front."""
+
+    def run(network: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        name, outputs = _MXNET[network]
+        (pictures,) = inputs.values()
+        upright = pictures.transpose(0, 3, 2, 1)[:, ::-1]
+        found = call(name, {"data": np.ascontiguousarray(upright)})
+        arrays = {ours: found[theirs] for ours, theirs in outputs.items()}
+        return {k: a.transpose(0, 3, 2, 1) if a.ndim == 4 else a for k, a in arrays.items()}
+
+    return run

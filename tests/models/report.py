@@ -2,9 +2,9 @@
 
     python -m tests.models.report [--few] [--only WORD] [--output FILE.md]
 
-The reference is ONNX Runtime for ONNX files, OpenCV for Darknet's and Caffe's. ``--few`` takes a
-small sample of the photos. The folder of models is ../shared, or the one that NNTC_SHARED_DIR
-names.
+The reference is ONNX Runtime for ONNX files, OpenCV for Darknet's and Caffe's, the graph in NumPy
+for MXNet's. ``--few`` takes a small sample of the photos. The folder of models is ../shared, or
+the one that NNTC_SHARED_DIR names.
 """
 
 from __future__ import annotations

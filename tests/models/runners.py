@@ -94,16 +94,39 @@ def _found_rows(array: np.ndarray) -> np.ndarray:
     return array[:, :, array[0, 0, :, 2] > 0]
 
 
+class Interpreted:
+    """The graph as it was read, in NumPy: where nothing else reads the files."""
+
+    def __init__(self, shared: Path) -> None:
+        self._shared = shared
+        self._graphs: dict[tuple[Any, ...], Any] = {}
+
+    def __call__(self, network: str, inputs: Arrays, /) -> dict[str, np.ndarray]:
+        from nntc import api
+        from nntc.ir import interpret
+
+        shapes = {name: array.shape for name, array in inputs.items()}
+        key = (network, *shapes.items())
+        if key not in self._graphs:
+            path = NETWORKS[network].path(self._shared)
+            self._graphs[key] = api.load(path, shapes=shapes, simplify=False)
+        return interpret.run(self._graphs[key], dict(inputs))
+
+
 class Reference:
     """The reference that a network's framework has."""
 
     def __init__(self, shared: Path) -> None:
-        self._onnx = OnnxRuntime(shared)
-        self._opencv = OpenCV(shared)
+        opencv = OpenCV(shared)
+        self._runners: dict[str, Runner] = {
+            "onnx": OnnxRuntime(shared),
+            "darknet": opencv,
+            "caffe": opencv,
+            "mxnet": Interpreted(shared),
+        }
 
     def __call__(self, network: str, inputs: Arrays, /) -> dict[str, np.ndarray]:
-        run = self._onnx if NETWORKS[network].framework == "onnx" else self._opencv
-        return run(network, inputs)
+        return self._runners[NETWORKS[network].framework](network, inputs)
 
 
 class Compiled:

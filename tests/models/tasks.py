@@ -13,6 +13,7 @@ from tests.models.photos import FACES
 from tests.models.runners import Runner
 from tests.models.zoo import (
     alphabet,
+    digit_input,
     efficientnet_input,
     photos,
     qr_input,
@@ -148,6 +149,18 @@ def cascade(run: Runner, shared: Path, few: bool) -> Result:
 def cascade_in_caffe(run: Runner, shared: Path, few: bool) -> Result:
     """The same by their Caffe files."""
     return cascade(faces.in_caffe(run), shared, few)
+
+
+def cascade_in_mxnet(run: Runner, shared: Path, few: bool) -> Result:
+    """The same by their MXNet files."""
+    return cascade(faces.in_mxnet(run), shared, few)
+
+
+def read_digits(run: Runner, shared: Path, few: bool) -> Result:
+    """Digits written by hand; the file of digit n is called 2n + 1."""
+    digits = _sample(list(range(10)), few, 3)
+    inputs = (digit_input(photos(shared).picture(f"mnist/{2 * n + 1}.jpg")) for n in digits)
+    return _right([_best(run("mxnet_lenet", {"data": x})) for x in inputs], digits)
 
 
 def find_code(run: Runner, shared: Path, few: bool) -> Result:
@@ -292,6 +305,19 @@ TASKS: tuple[Task, ...] = (
         ("caffe_yolo_nano_voc",),
         _things(yolo.NANO_CAFFE),
         "recall 0.289, precision 0.455",
+    ),
+    Task("read digits, mxnet", ("mxnet_lenet",), read_digits, "10 of 10 right"),
+    Task(
+        "name thumbnails, mxnet",
+        ("mxnet_samplenet",),
+        _thumbnails("mxnet_samplenet", samplenet_input),
+        "29 of 77 right",
+    ),
+    Task(
+        "find faces, mxnet cascade",
+        ("mxnet_pnet", "mxnet_rnet", "mxnet_onet"),
+        cascade_in_mxnet,
+        "1, 1, 2, 2, 4, 5 faces",
     ),
     Task("hear speech", ("silero_vad",), hear_speech, "71 of 149 frames are speech"),
 )

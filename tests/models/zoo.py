@@ -149,6 +149,23 @@ def _qr(source: Photos) -> dict[str, np.ndarray]:
     return {"data": qr_input(source.picture("detect/qr_on_photo.png"))}
 
 
+def digit_input(picture: np.ndarray) -> np.ndarray:
+    """f32[1, 1, 28, 28]: grey, 0 ... 1."""
+    return planes(picture[:, :, :1].astype(np.float32) / 255)
+
+
+def _digit(source: Photos) -> dict[str, np.ndarray]:
+    return {"data": digit_input(source.picture("mnist/7.jpg"))}
+
+
+def _upright(sample: Sample) -> Sample:
+    def upright(source: Photos) -> dict[str, np.ndarray]:
+        (array,) = sample(source).values()
+        return {"data": np.ascontiguousarray(array.transpose(0, 3, 2, 1)[:, ::-1])}
+
+    return upright
+
+
 def _channels_first(sample: Sample) -> Sample:
     def first(source: Photos) -> dict[str, np.ndarray]:
         (array,) = sample(source).values()
@@ -234,5 +251,10 @@ NETWORKS: dict[str, Network] = {
             is_loose=True,
             layers={"layer69-conv": "conv_68", "layer79-conv": "conv_78"},
         ),
+        Network("mxnet_lenet", "lenet/lenet-symbol.json", _digit, True, "mxnet"),
+        Network("mxnet_samplenet", "samplenet/samplenet-symbol.json", _samplenet, True, "mxnet"),
+        Network("mxnet_pnet", "mtcnn/det1-symbol.json", _upright(_pnet), True, "mxnet"),
+        Network("mxnet_rnet", "mtcnn/det2-symbol.json", _upright(_rnet), True, "mxnet"),
+        Network("mxnet_onet", "mtcnn/det3-symbol.json", _upright(_onet), True, "mxnet"),
     )
 }

@@ -24,6 +24,7 @@ No framework has to be installed, and no file is ever executed.
 |---|---|---|---|---|
 | .onnx | ONNX | inside, or beside as the file says | as declared; `--shapes` for open dimensions | as declared; `--output_names` cuts at any tensor |
 | .cfg | Darknet | .weights | `data`, batch 1; `--shapes` | yolo, region, detection and the last layer; layers are called like `conv_0`, `yolo_139`, or by number |
+| -symbol.json | MXNet | NAME-EPOCH.params, the last epoch | those without parameters; labels are none; `--shapes` is needed | the heads, with MXNet's names (`fc1_output`); any node |
 | .prototxt | Caffe | .caffemodel | as declared, or tops of data layers; `--shapes` | tops that no layer reads, by name; any top or layer |
 
 Operators of the graph and where they run: [operators.md](operators.md). ONNX operators one by one:
@@ -46,6 +47,13 @@ one before (`layers`); weights as float, double or half. The network is that of 
 the stage that the file states. Losses (`*Loss`), accuracies and HDF5Output are left out.
 """
 
+_MXNET = """
+## MXNet
+
+Symbols of versions 0.8 to 1.9 and dense parameters of every version. Labels of output operators
+are left out, as when a model is used.
+"""
+
 
 def page() -> str:
     """The page as Markdown."""
@@ -57,9 +65,14 @@ def page() -> str:
     from nntc.frontends.darknet import layers as darknet_layers
     from nntc.frontends.darknet.call import READERS as DARKNET
     from nntc.frontends.darknet.call import REFUSED as DARKNET_REFUSED
+    from nntc.frontends.mxnet import readers as mxnet_readers
+    from nntc.frontends.mxnet.call import BECOMES as MXNET
+    from nntc.frontends.mxnet.call import REFUSED as MXNET_REFUSED
 
+    # Importing these packages has filled the tables.
     assert caffe_layers.__all__
     assert darknet_layers.__all__
+    assert mxnet_readers.__all__
     lines = [_INTRO, _DARKNET]
     lines += _table("section", [(f"[{n}]", e.becomes, e.limits) for n, e in DARKNET.items()])
     names = ", ".join(sorted(activations.ACTIVATIONS))
@@ -69,7 +82,10 @@ def page() -> str:
     inputs = [(name, "inputs of the network", "") for name in DATA]
     rows = [*inputs, *((name, entry.becomes, entry.limits) for name, entry in CAFFE.items())]
     lines += _table("layer", rows)
-    lines += ["", "Refused:", "", *_refused(CAFFE_REFUSED)]
+    lines += ["", "Refused:", "", *_refused(CAFFE_REFUSED), _MXNET]
+    lines += ["| operator | becomes |", "|---|---|"]
+    lines += [f"| {name} | {MXNET[name]} |" for name in sorted(MXNET, key=str.lower)]
+    lines += ["", "Refused:", "", *_refused(MXNET_REFUSED)]
     return "\n".join(lines) + "\n"
 
 
