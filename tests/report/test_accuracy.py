@@ -104,8 +104,10 @@ def test_nan_in_one_model_is_the_worst_there_is() -> None:
     node.inputs = [bad, node.inputs[0]]
     node.op = ops.Binary("add")
     found = compare(GraphRunner(float_graph()), GraphRunner(spoilt), SAMPLES)
-    worst = ranked(found.rows, "drop")[0]
-    assert worst.value == "relu2"
+    for sort in ("own", "drop", "sqnr"):
+        assert ranked(found.rows, sort)[0].value == "relu2"
+    worst = row(found, "relu2")
+    assert worst.own == worst.sqnr == -math.inf
     assert worst.not_finite == 8 * 36 * len(SAMPLES)
     assert "NaN" in worst.why
     assert "lost" in found.table()
@@ -138,6 +140,22 @@ def test_the_guilty_layer_is_ranked_first(fault: str, why: str, layer: int) -> N
     assert worst.value == f"relu{layer}"
     assert worst.drop > second.drop + 10
     assert why in worst.why
+    worst, second = ranked(found.rows, "own")[:2]
+    assert worst.value == f"relu{layer}"
+    assert worst.own < second.own - 10
+    for later in range(layer + 1, 4):
+        assert row(found, f"relu{later}").why == "inherited"
+
+
+def test_own_is_a_layer_on_exact_inputs() -> None:
+    found = compared(coarse=1)
+    good = compared()
+    for layer in (0, 2, 3):
+        assert row(found, f"relu{layer}").own == row(good, f"relu{layer}").own
+    assert row(found, "relu2").own > row(found, "relu2").sqnr + 10
+    # The first layer inherits the rounding of the network's input, nothing else.
+    assert row(good, "relu0").own > row(good, "relu0").sqnr
+    assert row(good, "x.fixed").own == pytest.approx(row(good, "x.fixed").sqnr)
 
 
 def test_orders() -> None:

@@ -8,9 +8,10 @@ examples:
 
 A is the reference. Each is a model file, a UModel (fp32 or int8), a .bmodel (run on the simulator;
 its outputs are compared), or recorded outputs (.npz, .npy or a folder of these). Integers are
-compared as the numbers they stand for. 'drop' is what a value has lost since the values that it is
-computed from: the largest drop names the guilty layer. FILE.py of --metric is executed; its
-function(outputs of A, outputs of B, the sample's number) returns a number, the more the better.
+compared as the numbers they stand for. SQNR is the ratio of signal to error, in dB. 'own' is the
+SQNR that a layer would have if its inputs were exact: the least names the guilty layer. 'drop' is
+what a value has lost since the values that it is computed from. FILE.py of --metric is executed;
+its function(outputs of A, outputs of B, the sample's number) returns a number, the more the better.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sort",
-        choices=("drop", "sqnr", "order"),
-        default="drop",
-        help="worst loss of a layer first, worst value first, or in order of execution "
-        "(default: drop)",
+        choices=("own", "drop", "sqnr", "order"),
+        default="own",
+        help="first the layers that are worst on exact inputs, those that lose most, the worst "
+        "values; or in order of execution (default: own, or drop where that is not known)",
     )
     parser.add_argument(
         "--statistics", metavar="FILE", help="of a calibration of A: drawn in the report"

@@ -13,10 +13,18 @@ import numpy as np
 from nntc.core.errors import UserError
 from nntc.data import CorruptSampleError
 from nntc.quant import Statistics
+from nntc.report.accuracy.alone import run_layers
 from nntc.report.accuracy.metrics import Metric, classes, output_cosine, output_sqnr
 from nntc.report.accuracy.pairs import Pair, match, origins, unmatched
 from nntc.report.accuracy.rows import Row, make_rows
-from nntc.report.accuracy.runners import RecordedRunner, Runner, batches, run_group
+from nntc.report.accuracy.runners import (
+    GraphRunner,
+    RecordedRunner,
+    Runner,
+    batches,
+    joined,
+    run_group,
+)
 from nntc.report.accuracy.sums import ErrorSums
 
 Progress = Callable[[str, int, int], None]
@@ -99,13 +107,13 @@ class Comparison:
     metric: str = ""
     statistics: Statistics | None = None
 
-    def table(self, top: int = 20, sort: str = "drop") -> str:
+    def table(self, top: int = 20, sort: str = "own") -> str:
         """A summary and the worst tensors as lines of text; top = 0: all tensors."""
         from nntc.report.accuracy.table import text
 
         return text(self, top, sort)
 
-    def html(self, top: int = 20, sort: str = "drop") -> str:
+    def html(self, top: int = 20, sort: str = "own") -> str:
         """One self-contained page; the *top* worst tensors are drawn."""
         from nntc.report.accuracy.page import page
 
@@ -161,6 +169,9 @@ def compare(
         raise UserError(f"{data}: not one of {len(chosen)} samples can be read")
     tell("compare", len(chosen), len(chosen))
     run.count_labels(getattr(samples, "labels", None))
+    pairs = [pair for pair in pairs if run.sums[pair.value].count]
+    if not pairs:
+        raise UserError(f"{a.title} and {b.title}: no value of one shape was found in both")
     graph = a.graph or b.graph
     compared = {p.reference for p in pairs} if a.graph else {p.value for p in pairs}
     known = origins(graph, compared)
@@ -169,7 +180,8 @@ def compare(
     result.sums = [run.sums[pair.value] for pair in pairs]
     shapes = [b.forms[pair.value].shape for pair in pairs]
     result.rows = make_rows(pairs, result.sums, shapes, known)
-    result.outputs, result.samples = list(run.outputs.values()), run.samples
+    result.outputs = [run.outputs[pair.value] for pair in pairs if pair.is_output]
+    result.samples = run.samples
     return result
 
 
@@ -302,27 +314,44 @@ class _Run:
         expected: dict[str, np.ndarray] = {}
         left = Counter(self._readers)
         results: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        a, b = self.a, self.b
+        # Only where both take one batch: tensors of several would have to be divided.
+        graphs = (
+            (a, b)
+            if isinstance(a, GraphRunner)
+            and isinstance(b, GraphRunner)
+            and self._batches == (group, group)
+            else None
+        )
 
         def keep(name: str, array: np.ndarray) -> None:
-            expected[name] = _real_part(self.a.forms[name].real(array), count, group)
+            expected[name] = a.forms[name].real(array)
 
         def judge(name: str, array: np.ndarray) -> None:
             pair = self.pairs[name]
-            raw = _real_part(array, count, group)
             reference = expected.get(pair.reference)
-            if reference is None or reference.shape != raw.shape:
+            if reference is None or reference.shape != array.shape:
                 return
-            self.sums[name].add(reference, raw)
+            arrays = _real_part(reference, count, group), _real_part(array, count, group)
+            self.sums[name].add(*arrays)
             if pair.is_output:
-                results[name] = reference, self.b.forms[name].real(raw)
+                results[name] = arrays[0], b.forms[name].real(arrays[1])
             left[pair.reference] -= 1
-            if not left[pair.reference]:
+            if not left[pair.reference] and graphs is None:
                 del expected[pair.reference]
 
+        def judge_own(name: str, reference: np.ndarray, array: np.ndarray) -> None:
+            arrays = (_real_part(v, count, group) for v in (reference, array))
+            self.sums[name].add_own(*arrays)
+
         given = [item.arrays for item in filled]
-        run_group(self.a, self._batches[0], given, positions, self._readers, keep)
-        given = [self._renamed(item) for item in filled]
-        run_group(self.b, self._batches[1], given, positions, self.pairs, judge)
+        renamed = [self._renamed(item) for item in filled]
+        run_group(a, self._batches[0], given, positions, self._readers, keep)
+        run_group(b, self._batches[1], renamed, positions, self.pairs, judge)
+        if graphs is not None:
+            pairs = list(self.pairs.values())
+            inputs = joined(given, a), joined(renamed, b)
+            run_layers(*graphs, pairs, expected, inputs, judge_own)
         for number, item in enumerate(filled[:count]):
             self._score(item, {n: _part(p, number, count) for n, p in results.items()})
 

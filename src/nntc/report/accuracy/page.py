@@ -28,11 +28,11 @@ MAX_COLUMNS = 256
 BINS = 160
 WORST_SAMPLES = 10
 GUILTY = 5
-"""How many of the largest drops are marked."""
+"""How many of the worst layers are marked."""
 
 HEADINGS = (
-    "#", "value", "operator", "node", "place", "shape", "SQNR dB", "drop dB", "cosine",
-    "max error", "of range", "saturated", "clipping", "offset", "grid dB", "range used",
+    "#", "value", "operator", "node", "place", "shape", "SQNR dB", "drop dB", "own dB",
+    "cosine", "max error", "of range", "saturated", "clipping", "offset", "grid dB", "range used",
     "worst channel", "why",
 )  # fmt: skip
 
@@ -72,10 +72,10 @@ def _data(comparison: Comparison) -> list[str]:
 
 
 def _course(comparison: Comparison, drawn: set[int]) -> str:
-    worst = ranked(comparison.rows, "drop")[:GUILTY]
-    guilty = {row.order for row in worst if row.drop > 1}
+    guilty = {row.order for row in ranked(comparison.rows, "own")[:GUILTY] if row.sqnr < CEILING}
     points: list[plots.Point] = []
-    top = max([CEILING, *(row.sqnr for row in comparison.rows if math.isfinite(row.sqnr))])
+    ratios = [ratio for row in comparison.rows for ratio in (row.sqnr, row.own)]
+    top = max([CEILING, *(ratio for ratio in ratios if math.isfinite(ratio))])
     for row in comparison.rows:
         style = "int" if row.place.startswith("int") else "fp"
         points.append(
@@ -83,8 +83,9 @@ def _course(comparison: Comparison, drawn: set[int]) -> str:
                 max(-20.0, min(row.sqnr, top)),
                 "bad" if row.order in guilty else style,
                 f"{row.value} ({row.operator or row.place}): SQNR {decibels(row.sqnr)} dB, "
-                f"drop {decibels(row.drop)} dB. {row.why}",
+                f"drop {decibels(row.drop)} dB, own {decibels(row.own)} dB. {row.why}",
                 f"{'v' if row.order in drawn else 'r'}{row.order}",
+                None if math.isnan(row.own) else max(-20.0, min(row.own, top)),
             )
         )
     return plots.course(points, top)
@@ -110,6 +111,7 @@ def _row(row: Row) -> str:
         _cell("x".join(map(str, row.shape)) or "scalar"),
         _cell(decibels(row.sqnr), row.sqnr),
         _cell(decibels(row.drop), row.drop),
+        _cell(decibels(row.own), row.own),
         _cell(f"{row.cosine:.6f}", row.cosine),
         _cell(f"{row.max_error:.4g}", row.max_error),
         _cell(share(row.relative), row.relative),
@@ -179,6 +181,7 @@ def _details(comparison: Comparison, row: Row) -> str:
         for part in (
             f"SQNR {decibels(row.sqnr)} dB",
             f"drop {decibels(row.drop)} dB",
+            f"own {decibels(row.own)} dB",
             row.operator,
             row.place,
             row.why,

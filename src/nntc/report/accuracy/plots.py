@@ -167,20 +167,25 @@ def scatter(points: Sequence[tuple[float, float]], size: tuple[float, float] = (
 
 @dataclass(frozen=True)
 class Point:
-    """One tensor on the curve of the network."""
+    """One tensor on the curve of the network; *own* is its height on the second curve."""
 
     height: float
     style: str
     tooltip: str
     link: str
+    own: float | None = None
 
 
 def course(points: Sequence[Point], top: float, size: tuple[float, float] = (980, 240)) -> str:
-    """SQNR in order of execution."""
-    low = min([0.0, *(p.height for p in points)])
+    """SQNR in order of execution, and each layer's own."""
+    own = [(i, p.own) for i, p in enumerate(points) if p.own is not None]
+    low = min([0.0, *(p.height for p in points), *(height for _, height in own)])
     frame = Frame(*size, (0, max(1, len(points) - 1)), (low, top))
     path = "L".join(f"{frame.across(i):.1f} {frame.up(p.height):.1f}" for i, p in enumerate(points))
     parts = [f'<path class="line course" d="M{path}"/>']
+    if own:
+        path = "L".join(f"{frame.across(i):.1f} {frame.up(height):.1f}" for i, height in own)
+        parts.insert(0, f'<path class="line c" d="M{path}"/>')
     for i, point in enumerate(points):
         dot = (
             f'<circle class="{point.style}" cx="{frame.across(i):.1f}" '

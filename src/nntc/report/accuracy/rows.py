@@ -16,7 +16,7 @@ CEILING = 40.0
 """dB. About what rounding to 8 bits leaves; a tensor that is better counts as this good when
 it is asked what an operator lost."""
 
-SORTS = ("drop", "sqnr", "order")
+SORTS = ("own", "drop", "sqnr", "order")
 
 _FEW = 20
 """Numbers of one channel below which their mean says nothing."""
@@ -37,6 +37,7 @@ class Row:
         sqnr: signal to quantisation noise ratio, 10 log10(sum a² / sum (b-a)²), dB; inf: equal.
         drop: dB lost since the worst of the tensors that it is computed from; each counts as
             :data:`CEILING` at most.
+        own: SQNR of B's layer against A's, both on the same inputs: what this layer alone does.
         cosine: of the two tensors over all samples.
         max_error: the largest |b-a|; relative: as a part of A's range.
         saturated: share of integers at a limit (the 0 of unsigned ones is none).
@@ -59,6 +60,7 @@ class Row:
     is_output: bool
     sqnr: float
     drop: float
+    own: float
     cosine: float
     max_error: float
     relative: float
@@ -123,6 +125,9 @@ def _row(
     span = sums.high - sums.low if sums.count else 0.0
     # A constant has no range of its own: its size serves.
     span = span or abs(sums.high if sums.count else 0.0)
+    own = math.nan
+    if sums.own_noise is not None:
+        own = decibel(float(sums.signal.sum()), sums.own_noise)
     numbers = {
         "clipping": _share(sums.clipped, noise) if integers else math.nan,
         "offset": _offset(sums, noise),
@@ -141,13 +146,14 @@ def _row(
         is_output=pair.is_output,
         sqnr=ratio,
         drop=drop,
+        own=own,
         cosine=_cosine(sums),
         max_error=sums.largest_error,
         relative=_share(sums.largest_error, span),
         saturated=_share(sums.saturated, sums.count) if integers else math.nan,
         worst_channel=worst,
         not_finite=sums.not_finite,
-        why=_why(sums, ratio, worst, **numbers),
+        why=_why(sums, ratio, worst, own, **numbers),
         **numbers,
     )
 
@@ -162,7 +168,7 @@ def decibel(signal: float, noise: float) -> float:
     """10 log10(signal / noise); inf without noise, -inf with nothing but noise."""
     if not noise:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    return 10 * math.log10(signal / noise) if signal and noise < math.inf else -math.inf
 
 
 def sqnr(sums: ErrorSums) -> float:
@@ -208,6 +214,7 @@ def _why(
     sums: ErrorSums,
     ratio: float,
     worst: int,
+    own: float,
     *,
     clipping: float,
     offset: float,
@@ -220,6 +227,8 @@ def _why(
         return f"{sums.not_finite} numbers are NaN or infinite in one model only"
     if ratio == math.inf:
         return ""
+    if own - ratio > 6:
+        return "inherited"
     if clipping > 0.5:
         return f"threshold too small: clipping makes {clipping:.0%} of the noise"
     if sums.channels >= 8 and worst_share > 0.5:
@@ -230,11 +239,15 @@ def _why(
         if used < 0.25:
             return f"scale too large: {used:.0%} of the integers' range is used"
         return "rounding to the grid"
+    if rounding - own > 6:
+        return f"weights or bias: rounding to the grid alone would leave {rounding:.1f} dB"
     return ""
 
 
 def ranked(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Rows in one of the orders :data:`SORTS`; the worst first for "drop" and "sqnr".
+    """Rows in one of the orders :data:`SORTS`; the worst first for all but "order".
+
+    Where own SQNRs are not known, by drop; where drops are not known either, by SQNR.
 
     Raises:
         UserError: unknown order.
@@ -243,7 +256,8 @@ def ranked(rows: Sequence[Row], sort: str) -> list[Row]:
         raise UserError(f"sort {sort}: is unknown, known are {', '.join(SORTS)}")
     if sort == "order":
         return sorted(rows, key=lambda row: row.order)
-    by_ratio = sort == "sqnr" or all(math.isnan(row.drop) for row in rows)
-    if by_ratio:
-        return sorted(rows, key=lambda row: (row.sqnr, row.order))
-    return sorted(rows, key=lambda row: (-row.drop, row.order))
+    if sort == "own" and not all(math.isnan(row.own) for row in rows):
+        return sorted(rows, key=lambda row: (math.isnan(row.own), row.own, row.order))
+    if sort != "sqnr" and not all(math.isnan(row.drop) for row in rows):
+        return sorted(rows, key=lambda row: (-row.drop, row.order))
+    return sorted(rows, key=lambda row: (row.sqnr, row.order))

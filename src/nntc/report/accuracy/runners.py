@@ -7,6 +7,7 @@ arrays one by one when it runs.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,22 @@ class Form:
         """The numbers that *array* stands for."""
         if self.scale is None:
             return array
+        return np.asarray(array.astype(np.float32) * self._step(array.ndim))
+
+    def given(self, numbers: np.ndarray) -> np.ndarray:
+        """*numbers* in this form: rounded and saturated where it is one of integers."""
+        if self.scale is None or numbers.dtype.kind in "biu":
+            return np.asarray(numbers, self.dtype)
+        limits = np.iinfo(self.dtype.name)
+        with np.errstate(all="ignore"):
+            steps = np.nan_to_num(np.rint(numbers / self._step(numbers.ndim)))
+        return np.clip(steps, limits.min, limits.max).astype(self.dtype)
+
+    def _step(self, rank: int) -> np.ndarray:
+        """The scale as it broadcasts to a tensor of *rank*, float32."""
+        assert self.scale is not None
         scale = self.scale.astype(np.float32)
-        if scale.ndim:
-            scale = scale.reshape([-1 if axis == 1 else 1 for axis in range(array.ndim)])
-        return np.asarray(array.astype(np.float32) * scale)
+        return scale.reshape([-1 if a == 1 else 1 for a in range(rank)]) if scale.ndim else scale
 
 
 class Runner(Protocol):
@@ -134,21 +147,42 @@ class GraphRunner:
             if value.name in wanted:
                 visit(value.name, array)
 
-        fed = {name: to_form(sample[name], self.forms[name]) for name in self.inputs}
-        results = interpret.run(self._run_graph, fed, visit=each)
+        results = interpret.run(self._run_graph, self._fed(sample), visit=each)
         for value in self._run_graph.outputs:
             # Outputs that are constants or inputs are not visited as results.
             if value.is_constant and value.name in wanted:
                 visit(value.name, results[value.name])
 
+    def run_alone(
+        self, sample: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray], visit: Visit
+    ) -> None:
+        """Run every layer on what its inputs should be, so that no error is handed on.
 
-def to_form(array: np.ndarray, form: Form) -> np.ndarray:
-    """Real numbers as a runner takes them."""
-    if form.scale is None or array.dtype.kind in "iu":
-        return np.asarray(array, form.dtype)
-    scale = form.real(np.ones(array.shape, np.int8))
-    limits = np.iinfo(form.dtype.name)
-    return np.clip(np.rint(array / scale), limits.min, limits.max).astype(form.dtype)
+        Args:
+            exact: tensor → the numbers that it should stand for. *visit* gets what the graph makes
+                of the exact tensors before it; then the tensor itself becomes exact, rounded to
+                its grid. Network inputs are exact from the start.
+        """
+        graph = self._run_graph
+        fed = self._fed({**sample, **{n: exact[n] for n in self.inputs if n in exact}})
+        arrays = {value: fed[value.name] for value in graph.inputs}
+        left = Counter(v for node in graph.nodes for v in node.operands)
+        for node in graph.nodes:
+            operands = [None if v is None else arrays.get(v, v.data) for v in node.inputs]
+            for value, result in zip(
+                node.outputs, interpret.evaluate(node.op, operands), strict=True
+            ):
+                wanted = exact.get(value.name)
+                if wanted is not None:
+                    visit(value.name, result)
+                arrays[value] = result if wanted is None else self.forms[value.name].given(wanted)
+            left.subtract(node.operands)
+            for value in node.operands:
+                if not left[value]:
+                    arrays.pop(value, None)
+
+    def _fed(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: self.forms[name].given(sample[name]) for name in self.inputs}
 
 
 class NetRunner:
@@ -181,25 +215,21 @@ class NetRunner:
                 visit(name, array)
 
 
-class KeptRunner:
+class KeptRunner(GraphRunner):
     """A graph that was compiled with ``keep_values``, on the simulator: every value in memory.
 
     Args:
-        graph: what was compiled; it knows the scales.
+        graph: what was compiled; it knows the scales. Single layers are run on it, in NumPy.
     """
 
     def __init__(self, kept: CompileResult, graph: Graph, title: str = "") -> None:
-        self.title = title or graph.name
-        self.graph: Graph | None = graph
+        super().__init__(graph, title)
         self._kept = kept
         self._net = kept.model.nets[0]
         self._session = SimulatorDevice().load(kept.model)
         self._infos = describe(self._net, "inputs")
-        self.inputs = {info.name: info.shape for info in self._infos}
-        every = {v.name: value_form(v) for node in graph.nodes for v in node.outputs}
-        outputs = {v.name for v in graph.outputs}
-        self.forms = {n: f for n, f in every.items() if n in kept.value_map or n in outputs}
-        self.outputs = [v.name for v in graph.outputs if v.name in self.forms]
+        known = {*self.inputs, *kept.value_map, *self.outputs}
+        self.forms = {name: form for name, form in self.forms.items() if name in known}
 
     def run(
         self, sample: Mapping[str, np.ndarray], position: int, wanted: Collection[str], visit: Visit
@@ -317,12 +347,12 @@ def run_group(
 ) -> None:
     """Run samples in batches of *batch*; arrays of several batches are joined along axis 0."""
     if len(samples) == batch:
-        runner.run(_joined(samples, runner), positions[0], wanted, visit)
+        runner.run(joined(samples, runner), positions[0], wanted, visit)
         return
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(samples), batch):
         runner.run(
-            _joined(samples[start : start + batch], runner),
+            joined(samples[start : start + batch], runner),
             positions[start],
             wanted,
             lambda name, array: parts.setdefault(name, []).append(array),
@@ -331,7 +361,8 @@ def run_group(
         visit(name, np.concatenate([np.atleast_1d(a) for a in arrays]))
 
 
-def _joined(samples: Sequence[Mapping[str, np.ndarray]], runner: Runner) -> dict[str, np.ndarray]:
+def joined(samples: Sequence[Mapping[str, np.ndarray]], runner: Runner) -> dict[str, np.ndarray]:
+    """One batch."""
     if len(samples) == 1:
         return dict(samples[0])
     return {name: np.concatenate([s[name] for s in samples]) for name in runner.inputs}

@@ -25,6 +25,7 @@ class ErrorSums:
         used: int64 [channels]: the largest |integer|.
         nonzero: int64 [channels]: integers that are not 0.
         largest_error, low, high: the largest |b-a|; the range of a.
+        own_noise: sum of (b-a)² if the inputs were exact; None if that is not known.
         limits: the smallest and largest integer, None for real numbers.
         distributions: of a, of b and of b-a, in steps of the grid where there is one; None if
             they are not wanted.
@@ -40,6 +41,7 @@ class ErrorSums:
         self.saturated = 0
         self.not_finite = 0
         self.largest_error = 0.0
+        self.own_noise: float | None = None
         self.low, self.high = np.inf, -np.inf
         self.limits: tuple[int, int] | None = None
         if form.scale is not None:
@@ -78,6 +80,15 @@ class ErrorSums:
         for first in range(0, self.channels, step):
             block = slice(first, first + step)
             self._add(block, expected[:, block], found[:, block])
+
+    def add_own(self, a: np.ndarray, raw: np.ndarray) -> None:
+        """Count what comes of exact inputs; arguments as of :meth:`add`."""
+        b = self.form.real(raw)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = b.astype(np.float64) - a
+        error[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
+        noise = float(np.square(error, out=error).sum())
+        self.own_noise = (self.own_noise or 0.0) + (noise if np.isfinite(noise) else np.inf)
 
     def _add(self, block: slice, expected: np.ndarray, raw: np.ndarray) -> None:
         a = expected.astype(np.float64)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from nntc.report.accuracy.compare import Comparison, OutputScore
 
 HEADER = (
-    "value", "operator", "place", "shape", "SQNR dB", "drop dB", "cosine", "max error", "of range",
-    "saturated", "why",
+    "value", "operator", "place", "shape", "SQNR dB", "drop dB", "own dB", "cosine", "max error",
+    "of range", "saturated", "why",
 )  # fmt: skip
-RIGHT = "llllrrrrrrl"
+RIGHT = "llllrrrrrrrl"
 MAX_NAME = 44
 
 
@@ -92,6 +92,7 @@ def cells(row: Row) -> tuple[str, ...]:
         "x".join(map(str, row.shape)) or "scalar",
         decibels(row.sqnr),
         decibels(row.drop),
+        decibels(row.own),
         f"{row.cosine:.6f}",
         f"{row.max_error:.4g}",
         share(row.relative),
