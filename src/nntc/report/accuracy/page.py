@@ -15,7 +15,14 @@ from nntc.quant import ValueStatistics
 from nntc.report.accuracy import plots
 from nntc.report.accuracy.rows import CEILING, Row, ranked
 from nntc.report.accuracy.sums import ErrorSums
-from nntc.report.accuracy.table import decibels, output_text, share, shortened, summary
+from nntc.report.accuracy.table import (
+    decibels,
+    named_decibels,
+    output_text,
+    share,
+    shortened,
+    summary,
+)
 
 if TYPE_CHECKING:
     from nntc.report.accuracy.compare import Comparison
@@ -82,13 +89,17 @@ def _course(comparison: Comparison, drawn: set[int]) -> str:
             plots.Point(
                 max(-20.0, min(row.sqnr, top)),
                 "bad" if row.order in guilty else style,
-                f"{row.value} ({row.operator or row.place}): SQNR {decibels(row.sqnr)} dB, "
-                f"drop {decibels(row.drop)} dB, own {decibels(row.own)} dB. {row.why}",
+                f"{row.value} ({row.operator or row.place}): {_ratios(row)}. {row.why}",
                 f"{'v' if row.order in drawn else 'r'}{row.order}",
                 None if math.isnan(row.own) else max(-20.0, min(row.own, top)),
             )
         )
     return plots.course(points, top)
+
+
+def _ratios(row: Row) -> str:
+    named = (("SQNR", row.sqnr), ("drop", row.drop), ("own", row.own))
+    return ", ".join(named_decibels(name, number) for name, number in named)
 
 
 def _cell(text: str, value: float | None = None) -> str:
@@ -179,9 +190,7 @@ def _details(comparison: Comparison, row: Row) -> str:
     text = ", ".join(
         part
         for part in (
-            f"SQNR {decibels(row.sqnr)} dB",
-            f"drop {decibels(row.drop)} dB",
-            f"own {decibels(row.own)} dB",
+            _ratios(row),
             row.operator,
             row.place,
             row.why,

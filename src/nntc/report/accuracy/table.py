@@ -55,7 +55,7 @@ def summary(comparison: Comparison) -> list[str]:
 
 def output_text(output: OutputScore, row: Row) -> str:
     """One output in words."""
-    parts = [f"SQNR {decibels(row.sqnr)} dB", f"cosine {row.cosine:.6f}"]
+    parts = [named_decibels("SQNR", row.sqnr), f"cosine {row.cosine:.6f}"]
     parts.append(f"largest error {row.relative:.3%} of the range")
     if output.agree is not None:
         share = output.agree / max(1, output.rows)
@@ -115,6 +115,11 @@ def decibels(number: float) -> str:
     if math.isinf(number):
         return "exact" if number > 0 else "lost"
     return f"{number:.1f}"
+
+
+def named_decibels(name: str, number: float) -> str:
+    unit = " dB" if math.isfinite(number) else ""
+    return f"{name} {decibels(number)}{unit}"
 
 
 def share(number: float) -> str:
