@@ -39,7 +39,10 @@ class Symbol:
         node, index = self.nodes[place[0]], place[1]
         if node.op == "null":
             return node.name
-        return f"{node.name}_output{index or ''}"
+        numbered = node.op in ("SliceChannel", "split") or (
+            node.op == "topk" and node.attrs.get("ret_typ") in ("both", "value")
+        )
+        return f"{node.name}_output{index if numbered or index else ''}"
 
 
 def parse(data: bytes) -> Symbol:

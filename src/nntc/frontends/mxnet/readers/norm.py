@@ -82,25 +82,17 @@ def l2_normalization(c: Call) -> Value:
 
 @reads("SoftmaxOutput", "Softmax", becomes="Softmax")
 def softmax_output(c: Call) -> Value:
-    """Over all but the batch; multi_output: over channels; preserve_shape: over the last axis."""
+    """Over the last axis; with multi_output over channels."""
     x = c.x()
-    if c.flag("multi_output"):
-        return c.b.op(ops.Softmax(1), x)
-    if c.flag("preserve_shape") or len(x.shape) == 2:
-        return c.b.op(ops.Softmax(len(x.shape) - 1), x)
-    return _flat_softmax(c, x)
-
-
-def _flat_softmax(c: Call, x: Value) -> Value:
-    flat = c.b.reshape(x, (x.shape[0], x.type.size // x.shape[0]))
-    return c.b.reshape(c.b.op(ops.Softmax(1), flat), x.shape)
+    return c.b.op(ops.Softmax(1 if c.flag("multi_output") else len(x.shape) - 1), x)
 
 
 @reads("SoftmaxActivation", becomes="Softmax")
 def softmax_activation(c: Call) -> Value:
-    if c.choice("mode", ("instance", "channel")) == "channel":
-        return c.b.op(ops.Softmax(1), c.x())
-    return _flat_softmax(c, c.x())
+    """Over the last axis, whatever MXNet's own page says; in mode channel over channels."""
+    x = c.x()
+    is_channel = c.choice("mode", ("instance", "channel")) == "channel"
+    return c.b.op(ops.Softmax(1 if is_channel else len(x.shape) - 1), x)
 
 
 @reads("softmax", "log_softmax", becomes="Softmax, LogSoftmax")
