@@ -272,6 +272,20 @@ def test_recorded_outputs(tmp_path: Path) -> None:
         api.compare(float_graph(), tmp_path / "b.npz")
 
 
+def test_recorded_inner_values_know_their_layers(tmp_path: Path) -> None:
+    from nntc.ir.interpret import run
+
+    (tmp_path / "a").mkdir()
+    for number, sample in enumerate(SAMPLES):
+        save_npz(tmp_path / "a" / f"{number:03}.npz", run(float_graph(), sample, values=True))
+    save_npz(tmp_path / "x.npz", {"x": np.concatenate([s["x"] for s in SAMPLES])})
+    found = api.compare(tmp_path / "a", int8_graph(LARGEST, coarse=2), tmp_path / "x.npz")
+    worst = ranked(found.rows, "own")[0]
+    assert (worst.value, worst.operator) == ("relu2", "FixConv")
+    assert math.isnan(worst.own)
+    assert worst.drop == pytest.approx(row(found, "relu1").sqnr - worst.sqnr)
+
+
 # -- metrics ------------------------------------------------------------------------------------
 
 
@@ -289,6 +303,8 @@ def test_built_in_metrics() -> None:
 def test_a_users_metric(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Box:\n    x: float = 0\n"
         "def gap(a, b, index):\n    return index - abs(a['mean'] - b['mean']).max()\n"
         "def broken(a, b, index):\n    return a['none']\n"
         "def text(a, b, index):\n    return 'good'\n"
@@ -303,7 +319,7 @@ def test_a_users_metric(tmp_path: Path) -> None:
     assert all(s.after < s.before for s in found.samples)
     assert f"metric {file}:gap: 4 -> 3.9" in found.table()
     for name, message in {
-        "broken": "sample 0: KeyError: 'none' (mine.py, line 4)",
+        "broken": "sample 0: KeyError: 'none' (mine.py, line 9)",
         "text": "gives str, a number is needed",
         "nan": "gives nan, a finite number is needed",
     }.items():

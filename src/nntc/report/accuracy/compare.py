@@ -15,7 +15,7 @@ from nntc.data import CorruptSampleError
 from nntc.quant import Statistics
 from nntc.report.accuracy.alone import run_layers
 from nntc.report.accuracy.metrics import Metric, classes, output_cosine, output_sqnr
-from nntc.report.accuracy.pairs import Pair, match, origins, unmatched
+from nntc.report.accuracy.pairs import Pair, match, origins, renamed, unmatched
 from nntc.report.accuracy.rows import Row, make_rows
 from nntc.report.accuracy.runners import (
     GraphRunner,
@@ -134,7 +134,8 @@ def compare(
 ) -> Comparison:
     """Compare two models.
 
-    One pass; in memory are the sums, and of one group of samples the tensors of A that B has, too.
+    One pass; in memory are the sums, of one group of samples the tensors of A that B has, too, and
+    a line for every sample.
 
     Args:
         a: the reference.
@@ -176,7 +177,7 @@ def compare(
     compared = {p.reference for p in pairs} if a.graph else {p.value for p in pairs}
     known = origins(graph, compared)
     if not a.graph:
-        known = {p.reference: known[p.value] for p in pairs if p.value in known}
+        known = renamed(known, pairs)
     result.sums = [run.sums[pair.value] for pair in pairs]
     shapes = [b.forms[pair.value].shape for pair in pairs]
     result.rows = make_rows(pairs, result.sums, shapes, known)
@@ -214,7 +215,7 @@ def _count(a: Runner, b: Runner, samples: Samples | None) -> int:
     counts = {r.title: r.count for r in (a, b) if isinstance(r, RecordedRunner)}
     if samples is not None:
         counts["the dataset"] = len(samples)
-    elif len(counts) < 2 and not all(isinstance(r, RecordedRunner) for r in (a, b)):
+    elif not all(isinstance(r, RecordedRunner) for r in (a, b)):
         raise UserError("a model is compared on samples: give a dataset with --data")
     if len(set(counts.values())) > 1:
         texts = ", ".join(f"{count} in {name}" for name, count in counts.items())
@@ -270,6 +271,7 @@ class _Run:
         self._classes: dict[str, list[tuple[int, np.ndarray, np.ndarray]]] = {}
         self._readers = Counter(pair.reference for pair in pairs)
         self._quota = max(1, SCATTER_POINTS // max(1, total))
+        self._every = -(-total // SCATTER_POINTS) or 1
         self._batches: tuple[int, int] | None = None
         self._waiting: list[_Item] = []
 
@@ -359,9 +361,10 @@ class _Run:
         """Judge the outputs of one sample."""
         for name, (a, b) in results.items():
             output = self.outputs[name]
-            step = np.linspace(0, a.size - 1, min(self._quota, a.size)).astype(int)
-            numbers = (v.reshape(-1)[step].astype(float).tolist() for v in (a, b))
-            output.points += zip(*numbers, strict=True)
+            if len(self.samples) % self._every == 0:
+                step = np.linspace(0, a.size - 1, min(self._quota, a.size)).astype(int)
+                numbers = (v.reshape(-1)[step].astype(float).tolist() for v in (a, b))
+                output.points += zip(*numbers, strict=True)
             best = [classes(v) for v in (a, b)]
             if best[0] is None or best[1] is None:
                 continue

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -125,12 +127,15 @@ def open_metric(text: str) -> Metric:
         known = ", ".join(BUILT_IN)
         raise UserError(f"metric {text}: is unknown; there are {known}, and FILE.py:function")
     source = read_bytes(file)
-    scope: dict[str, object] = {"__name__": Path(file).stem, "__file__": file}
+    module = ModuleType("nntc_metric")
+    module.__file__ = file
+    # Dataclasses and the like look their module up.
+    sys.modules[module.__name__] = module
     try:
-        exec(compile(source, file, "exec"), scope)
+        exec(compile(source, file, "exec"), module.__dict__)
     except Exception as err:
         raise UserError(f"metric {text}: {file} fails: {type(err).__name__}: {err}") from None
-    function = scope.get(name)
+    function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"metric {text}: {file} has no function {name}")
     return Metric(text, function, own=True)  # type: ignore[arg-type]

@@ -54,6 +54,7 @@ def page(comparison: Comparison, top: int, sort: str) -> str:
         "TITLE": escape(f"{comparison.b} compared with {comparison.a}"),
         "SUMMARY": _lines([*summary(comparison), *_data(comparison)]),
         "COURSE": _course(comparison, {row.order for row in drawn}),
+        "CEILING": f"{CEILING:.0f}",
         "HEADINGS": "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS),
         "ROWS": "\n".join(_row(row) for row in shown),
         "MORE": more,
@@ -218,8 +219,7 @@ def _distribution_figure(sums: ErrorSums, calibrated: ValueStatistics | None) ->
     if not ends:
         return []
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    margin = 0.03 * (high - low) or 1.0
-    edges = np.linspace(low - margin, high + margin, BINS + 1)
+    edges = _edges(low, high, whole=sums.limits is not None)
     curves = [("a", plots.counts_between(a, edges)), ("b", plots.counts_between(b, edges))]
     if calibrated is not None:
         counts = _calibrated_counts(calibrated, sums.scale, edges)
@@ -232,6 +232,17 @@ def _distribution_figure(sums: ErrorSums, calibrated: ValueStatistics | None) ->
             f"{_range_text(sums.scale * sums.limits[1])}"
         )
     return [_figure(plots.distribution(curves, edges, marks), caption)]
+
+
+def _edges(low: float, high: float, whole: bool, bins: int = BINS) -> np.ndarray:
+    """Limits of bins that hold everything; for integers each holds equally many of them."""
+    margin = 0.03 * (high - low) or 1.0
+    if not whole:
+        return np.linspace(low - margin, high + margin, bins + 1)
+    width = np.ceil((high - low + 2 * margin) / bins)
+    first = np.floor((low - margin) / width)
+    last = np.ceil((high + margin) / width)
+    return np.arange(first, last + 1) * width - 0.5
 
 
 def _calibrated_counts(

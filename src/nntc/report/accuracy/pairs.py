@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nntc.core.errors import UserError
 from nntc.ir import ops
@@ -137,6 +137,15 @@ def origins(graph: Graph | None, compared: Collection[str]) -> dict[str, Origin]
             if value.name in compared:
                 found[value.name] = _origin(node, compared, order)
     return found
+
+
+def renamed(known: Mapping[str, Origin], pairs: Sequence[Pair]) -> dict[str, Origin]:
+    """Origins of B's tensors as origins of A's."""
+    names = {pair.value: pair.reference for pair in pairs}
+    return {
+        names[value]: replace(origin, inputs=tuple(names[name] for name in origin.inputs))
+        for value, origin in known.items()
+    }
 
 
 def _origin(last: Node, compared: Collection[str], order: dict[Node, int]) -> Origin:

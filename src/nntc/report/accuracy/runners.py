@@ -114,9 +114,8 @@ def value_form(value: Value) -> Form:
     if value.scale is not None and value.scale.data is not None and dtype.kind in "iu":
         numbers = np.asarray(value.scale.data, np.float64).reshape(-1)
         axis = value.shape[1] if len(value.shape) > 1 else 1
-        if len(numbers) in (1, axis) and np.isfinite(numbers).all():
-            scale = numbers[0] if len(numbers) == 1 else numbers
-            scale = np.asarray(scale)
+        if len(numbers) in (1, axis) and np.isfinite(numbers).all() and (numbers > 0).all():
+            scale = np.asarray(numbers[0] if len(numbers) == 1 else numbers)
     return Form(value.shape, dtype, scale, _place(dtype))
 
 

@@ -115,7 +115,8 @@ class ErrorSums:
         if self.distributions is not None:
             unit = 1.0 if scale is None else scale[block, None]
             for counted, numbers in zip(self.distributions, (a, b, error), strict=True):
-                counted.add((numbers / unit).astype(np.float32).reshape(-1))
+                largest = np.finfo(np.float32).max
+                counted.add(np.clip(numbers / unit, -largest, largest).reshape(-1))
 
     def _add_integers(
         self, block: slice, a: np.ndarray, b: np.ndarray, error: np.ndarray, raw: np.ndarray
