@@ -88,7 +88,7 @@ def check(text: bytes, data: bytes) -> bool:
     start = time.monotonic()
     problems: list[str] = []
     try:
-        verify(load(text, data))
+        verify(load(text, data, strict=True))
     except UserError as err:
         problems = err.problems
         assert problems

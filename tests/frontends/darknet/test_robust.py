@@ -50,7 +50,7 @@ def check(cfg: bytes, data: bytes) -> bool:
     start = time.monotonic()
     problems: list[str] = []
     try:
-        verify(load(cfg, data))
+        verify(load(cfg, data, strict=True))
     except UserError as err:
         problems = err.problems
         assert problems

@@ -158,7 +158,7 @@ def check(symbol: bytes, data: bytes) -> bool:
     start = time.monotonic()
     problems: list[str] = []
     try:
-        verify(load(symbol, data, SHAPES))
+        verify(load(symbol, data, SHAPES, strict=True))
     except UserError as err:
         problems = err.problems
         assert problems

@@ -19,7 +19,7 @@ from nntc.frontends.caffe import text, wire
 from nntc.frontends.caffe.call import DATA, READERS, REFUSED, Call, is_dropped
 from nntc.frontends.caffe.data import data_shapes
 from nntc.frontends.caffe.net import Layer, Net, read_net
-from nntc.frontends.errors import RefusedError, one_line
+from nntc.frontends.errors import MALFORMED, RefusedError, malformed, one_line
 from nntc.frontends.finish import finish
 from nntc.frontends.shapes import Shapes, fix_shapes
 from nntc.ir.graph import Graph, Value
@@ -45,6 +45,8 @@ def load(
     weights: Source | None = None,
     shapes: Shapes | None = None,
     output_names: Sequence[str] | None = None,
+    *,
+    strict: bool = False,
 ) -> Graph:
     """Read a Caffe network as it is in the test phase.
 
@@ -58,6 +60,7 @@ def load(
             needed if no layer has weights.
         shapes: shapes of the inputs, in their order or by name.
         output_names: tops, or layers, that become the outputs; what only others need is not read.
+        strict: let unexpected exceptions through, instead of blaming the file (for tests).
 
     Raises:
         ModelError: a file is damaged, or the two do not belong together.
@@ -76,6 +79,10 @@ def load(
     except UserError as err:
         lines = [line if line.startswith(name) else f"{name}: {line}" for line in err.problems]
         raise type(err)([one_line(line) for line in lines]) from None
+    except MALFORMED as err:
+        if strict:
+            raise
+        raise malformed(name, err) from None
 
 
 def _weights(model: Source, weights: Source | None) -> tuple[bytes | None, str]:

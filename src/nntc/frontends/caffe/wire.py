@@ -21,6 +21,10 @@ from nntc.core.errors import ModelError
 _VARINT, _WIDE, _BYTES, _WORD = 0, 1, 2, 5
 _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
+_RANK = 32
+# Parts in which the numbers of a blob come; it is one as a rule.
+_PARTS = 100_000
+
 Field = tuple[int, int, "int | memoryview"]
 
 
@@ -81,6 +85,8 @@ def _blob(data: memoryview) -> np.ndarray:
             raw_type = value
         elif number == 12 and not isinstance(value, int):
             raw = value
+        if len(pieces) > _PARTS:
+            raise ModelError(f"its numbers come in more than {_PARTS} parts")
     if raw is not None:
         if raw_type not in _RAW_TYPES or len(raw) % np.dtype(_RAW_TYPES[raw_type]).itemsize:
             raise ModelError(f"raw data of type {raw_type} and {len(raw)} bytes")
@@ -107,8 +113,10 @@ def _shape(data: memoryview) -> list[int]:
             while at < len(value):
                 dim, at = _varint(value, at)
                 dims.append(_signed(dim))
-        if len(dims) > 32:
-            raise ModelError("a shape of more than 32 dimensions")
+                if len(dims) > _RANK:
+                    break
+        if len(dims) > _RANK:
+            raise ModelError(f"a shape of more than {_RANK} dimensions")
     return dims
 
 

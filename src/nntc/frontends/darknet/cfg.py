@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from nntc.core.errors import ModelError, Problems
 
 # Bytes; the largest published configuration has 40 kB.
-_LARGEST = 1 << 24
+_LARGEST = 1 << 22
 _LAYERS = 100_000
 
 

@@ -15,7 +15,7 @@ from nntc.frontends.builder import Builder
 from nntc.frontends.darknet import cfg, layers
 from nntc.frontends.darknet.call import READERS, REFUSED, Call
 from nntc.frontends.darknet.weights import Weights
-from nntc.frontends.errors import RefusedError, one_line
+from nntc.frontends.errors import MALFORMED, RefusedError, malformed, one_line
 from nntc.frontends.finish import finish
 from nntc.frontends.shapes import Shapes, fix_shapes
 from nntc.ir.graph import Graph, Value
@@ -36,6 +36,8 @@ def load(
     weights: Source | None = None,
     shapes: Shapes | None = None,
     output_names: Sequence[str] | None = None,
+    *,
+    strict: bool = False,
 ) -> Graph:
     """Read a Darknet network.
 
@@ -50,6 +52,7 @@ def load(
         shapes: shape of the input, [N, C, H, W], as {"data": shape} or [shape].
         output_names: layers whose results become the outputs, by name or number; the layers
             after the last of them are not read.
+        strict: let unexpected exceptions through, instead of blaming the file (for tests).
 
     Raises:
         ModelError: a file is damaged, or the two do not belong together.
@@ -74,6 +77,10 @@ def load(
         raise UnsupportedError(one_line(f"{name}: {err}")) from None
     except UserError as err:
         raise type(err)([one_line(f"{name}: {line}") for line in err.problems]) from None
+    except MALFORMED as err:
+        if strict:
+            raise
+        raise malformed(name, err) from None
 
 
 def _stem(model: Source) -> str:

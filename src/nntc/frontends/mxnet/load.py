@@ -13,7 +13,7 @@ from nntc.core import files
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, Problems, UnsupportedError, UserError
 from nntc.frontends.builder import Builder
-from nntc.frontends.errors import RefusedError, one_line
+from nntc.frontends.errors import MALFORMED, RefusedError, malformed, one_line
 from nntc.frontends.finish import finish
 from nntc.frontends.mxnet import readers
 from nntc.frontends.mxnet.call import READERS, REFUSED, Call
@@ -35,6 +35,8 @@ def load(
     weights: Source | None = None,
     shapes: Shapes | None = None,
     output_names: Sequence[str] | None = None,
+    *,
+    strict: bool = False,
 ) -> Graph:
     """Read an MXNet network.
 
@@ -46,6 +48,7 @@ def load(
             of several the last epoch.
         shapes: shapes of the inputs, in their order or by name. Labels are no inputs.
         output_names: nodes, or their outputs by MXNet's name, that become the outputs.
+        strict: let unexpected exceptions through, instead of blaming the file (for tests).
 
     Raises:
         ModelError: a file is damaged, or the two do not belong together.
@@ -68,6 +71,10 @@ def load(
     except UserError as err:
         lines = [line if line.startswith(name) else f"{name}: {line}" for line in err.problems]
         raise type(err)([one_line(line) for line in lines]) from None
+    except MALFORMED as err:
+        if strict:
+            raise
+        raise malformed(name, err) from None
 
 
 def find_params(model: str | os.PathLike[str]) -> Path:

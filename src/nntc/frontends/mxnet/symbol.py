@@ -8,7 +8,7 @@ from typing import Any
 
 from nntc.core.errors import ModelError
 
-_LARGEST = 1 << 26
+_LARGEST = 1 << 24
 
 Place = tuple[int, int]
 """Number of a node, and which of its results."""

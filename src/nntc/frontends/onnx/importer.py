@@ -24,6 +24,7 @@ from onnx import (
 from nntc.core.errors import ModelError, Problems, UnsupportedError, UserError
 from nntc.frontends import limits
 from nntc.frontends.builder import Builder
+from nntc.frontends.errors import MALFORMED
 from nntc.frontends.onnx import order, schemas
 from nntc.frontends.onnx.call import Binding, Call, RefusedError, Result, find_reader
 from nntc.frontends.onnx.file import ExternalData
@@ -35,17 +36,6 @@ log = logging.getLogger("nntc")
 # Smaller constants are not worth comparing.
 _SHARED_BYTES = 1 << 12
 FunctionKey = tuple[str, str, str]
-# What reading malformed files can raise below; anything else is a defect of this program.
-MALFORMED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from onnx import GraphProto, ModelProto
 from nntc.core.dtype import DType
 from nntc.core.errors import ModelError, Problems, UnsupportedError, UserError
 from nntc.frontends.builder import Builder, log
-from nntc.frontends.errors import one_line
+from nntc.frontends.errors import MALFORMED, malformed, one_line
 from nntc.frontends.finish import finish
 from nntc.frontends.onnx import readers, schemas
 from nntc.frontends.onnx.call import ListValue, RefusedError
 from nntc.frontends.onnx.file import ExternalData, read_model
-from nntc.frontends.onnx.importer import MALFORMED, Importer, PoisonedError, Scope
+from nntc.frontends.onnx.importer import Importer, PoisonedError, Scope
 from nntc.frontends.onnx.inputs import Input, Shapes, check_type, declared, fix_shapes
 from nntc.frontends.onnx.order import operands, plan, producers
 from nntc.ir.graph import Graph, Value
@@ -67,9 +67,7 @@ def load(
     except MALFORMED as err:
         if strict:
             raise
-        log.debug("%s", name, exc_info=True)
-        text = f"{name}: the file is malformed ({type(err).__name__}: {err})"
-        raise ModelError(one_line(text)) from None
+        raise malformed(name, err) from None
 
 
 class _Loader:

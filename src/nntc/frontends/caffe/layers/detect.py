@@ -14,6 +14,8 @@ from nntc.frontends.errors import RefusedError
 from nntc.ir import ops
 from nntc.ir.graph import Value
 
+_MOST_SHAPES = 1000
+
 
 @reads("PriorBox", param="prior_box_param", becomes="a constant")
 def prior_box(c: Call) -> Value:
@@ -62,6 +64,8 @@ def _shapes(c: Call) -> list[tuple[float, float]]:
         ModelError: the sizes make no boxes.
     """
     small, large = c.param.numbers("min_size"), c.param.numbers("max_size")
+    if len(small) > _MOST_SHAPES or len(c.param.tokens("aspect_ratio")) > _MOST_SHAPES:
+        raise ModelError(f"more than {_MOST_SHAPES} min_size or aspect_ratio")
     if not small or min(small) <= 0:
         raise ModelError(f"min_size {small}: at least one above 0 is needed")
     if large and (len(large) != len(small) or min(large) <= 0):

@@ -65,6 +65,8 @@ def deconvolution(c: Call) -> Value:
     pads, more = c.sizes("pad", axes, 0, 0), c.sizes("adj", axes, 0, 0)
     target = c.integers("target_shape")
     if target and any(target):
+        if len(target) != axes:
+            raise ModelError(f"target_shape={target}: {axes} numbers are needed")
         # The padding follows from the result's shape.
         full = [
             s * (n - 1) + d * (k - 1) + 1 - t

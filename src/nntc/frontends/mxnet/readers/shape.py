@@ -196,6 +196,8 @@ def crop(c: Call) -> Value:
     offset = c.integers("offset") or (0, 0)
     if c.flag("center_crop"):
         offset = tuple((n - s) // 2 for n, s in zip(x.shape[2:], size, strict=True))
+    if len(offset) != 2:
+        raise ModelError(f"offset={offset}: two numbers are needed")
     for axis, (start, count) in enumerate(zip(offset, size, strict=True), 2):
         x = _cut(c, x, axis, start, start + count)
     return x
