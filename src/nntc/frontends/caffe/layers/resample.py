@@ -36,11 +36,14 @@ def interp(c: Call) -> Value:
         raise ModelError(f"pad_beg {begin}, pad_end {end} leave nothing of {height}x{width}")
     x = c.b.slice(c.b.slice(x, 2, -begin, height + end), 3, -begin, width + end)
     height, width = x.shape[2:]
+    factors = ("shrink_factor" in c.param) + ("zoom_factor" in c.param)
+    sized = "height" in c.param or "width" in c.param
     if len(c.xs) > 1:
         height, width = c.picture(1).shape[2:]
-    elif "height" in c.param or "width" in c.param:
+    elif sized and factors != 1:
         height, width = c.positive("height", 0), c.positive("width", 0)
-    elif "shrink_factor" in c.param or "zoom_factor" in c.param:
+    elif factors:
+        # One factor alone goes before a size.
         shrink, zoom = c.positive("shrink_factor", 1), c.positive("zoom_factor", 1)
         height, width = (
             small + (small - 1) * (zoom - 1)
