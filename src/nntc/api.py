@@ -164,7 +164,7 @@ def compile(
 def compare(
     a: ModelSource,
     b: ModelSource,
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | Dataset | None = None,
     *,
     preprocess: Preprocess | str | None = None,
     limit: int = 0,
@@ -195,7 +195,7 @@ def compare(
         UserError: a model or the data cannot be read; the models have nothing in common; samples
             do not fit; the metric fails.
     """
-    from nntc.data import open_dataset
+    from nntc.data import Dataset, open_dataset
     from nntc.quant import Statistics
     from nntc.quant.calibrate import chosen_positions
     from nntc.report import accuracy
@@ -208,15 +208,16 @@ def compare(
     second = _runner(b, "B", simulate, tell, options)
     if known is not None and first.graph is not None:
         known.check(first.graph)
-    samples = None
-    if data is not None:
+    if data is None or isinstance(data, Dataset):
+        samples = data
+    else:
         samples = open_dataset(data, first.inputs or second.inputs, preprocess)
     positions = None if samples is None else chosen_positions(len(samples), limit)
     return accuracy.compare(
         first,
         second,
         samples,
-        data="" if data is None else os.fspath(data),
+        data="" if samples is None else str(samples.path),
         positions=positions,
         metric=judge,
         statistics=known,

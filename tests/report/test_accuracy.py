@@ -11,6 +11,7 @@ import pytest
 from nntc import api
 from nntc.core.dtype import DType
 from nntc.core.errors import UserError
+from nntc.data import open_dataset
 from nntc.ir import ops
 from nntc.ir.graph import Graph
 from nntc.report.accuracy import Comparison, compare
@@ -178,6 +179,22 @@ def test_the_drop_counts_from_the_inputs() -> None:
 
 
 # -- what is compared with what -----------------------------------------------------------------
+
+
+def test_a_dequantised_output_is_computed_in_integers(tmp_path: Path) -> None:
+    ints = int8_graph(LARGEST)
+    ints.nodes = ints.nodes[:-1]
+    ints.outputs = [ints.nodes[-1].output]
+    floats = float_graph()
+    floats.nodes = floats.nodes[:-1]
+    floats.outputs = [floats.nodes[-1].output]
+    save_npz(tmp_path / "x.npz", {"x": np.concatenate([s["x"] for s in SAMPLES])})
+    data = open_dataset(tmp_path / "x.npz", {"x": SHAPE})
+    found = api.compare(floats, ints, data)
+    output = found.rows[-1]
+    assert (output.value, output.reference, output.place) == ("relu3.float", "relu3", "int8")
+    assert found.data == str(tmp_path / "x.npz")
+    assert output.sqnr == pytest.approx(row(found, "relu3").sqnr, abs=1e-3)
 
 
 def test_integers_without_a_scale_are_not_compared() -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from nntc.core.errors import Problems, UserError
-from nntc.ir import interpret
+from nntc.ir import interpret, ops
 from nntc.ir.graph import Graph, Value
 from nntc.runtime.arrays import load_inputs
 from nntc.runtime.engine import Engine
@@ -137,6 +137,11 @@ class GraphRunner:
         made = [v for node in graph.nodes for v in node.outputs]
         self.forms = {v.name: value_form(v) for v in (*graph.inputs, *made)}
         self.forms.update({v.name: value_form(v) for v in graph.outputs})
+        for node in graph.nodes:
+            # The numbers of integers: computed where these are.
+            if isinstance(node.op, ops.Dequantize):
+                name, place = node.output.name, self.forms[node.operands[0].name].place
+                self.forms[name] = replace(self.forms[name], place=place)
         self.outputs = [v.name for v in graph.outputs]
 
     def run(
