@@ -19,7 +19,10 @@ from nntc import __version__
 from nntc.cli.options import join_brackets
 from nntc.core.errors import EXIT_STATUS, UserError
 
-COMMANDS = ("compile", "quantize", "run", "check", "info", "disasm", "view", "compare", "doctor")
+COMMANDS = (
+    *("compile", "quantize", "run", "check", "info", "disasm"),
+    *("view", "compare", "doctor", "install-shims"),
+)
 
 EPILOG = """\
 the two everyday commands:
@@ -48,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nntc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name in COMMANDS:
-        module = importlib.import_module(f"nntc.cli.{name}")
+        module = importlib.import_module(f"nntc.cli.{name.replace('-', '_')}")
         sub = commands.add_parser(
             name,
             help=module.HELP,
