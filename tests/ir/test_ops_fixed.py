@@ -135,6 +135,44 @@ def test_product(left: DType, other: DType, to: DType) -> None:
         assert got[n, c, i] == cut(right(int(a[n, c, i]) * int(b[c, 0]), 6), *LIMITS[to])
 
 
+@pytest.mark.parametrize("to", [DType.I8, DType.U8])
+def test_offsets(to: DType) -> None:
+    rng = np.random.default_rng(5)
+    a, b = integers(rng, DType.U8, 2, 3, 30), integers(rng, DType.I8, 2, 3, 30)
+    ka, kb, offset = (
+        integers(rng, DType.I8, 3),
+        integers(rng, DType.I8),
+        integers(rng, DType.I16, 3),
+    )
+    total = evaluate(ops.FixSum(7, to), [a, ka, b, kb, offset])[0]
+    line = evaluate(ops.FixAffine(7, to), [a, ka, offset])[0]
+    product = evaluate(ops.FixMul(7, to, 12, -300), [a, b[:1, :, :1]])[0]
+    for n, c, i in np.ndindex(*a.shape):
+        x = int(a[n, c, i])
+        half = right(x * int(ka[c]) + int(b[n, c, i]) * int(kb), 1) + int(offset[c])
+        assert total[n, c, i] == cut(right(half, 6), *LIMITS[to])
+        assert line[n, c, i] == cut(right(x * int(ka[c]) + int(offset[c]), 7), *LIMITS[to])
+        part = (x - 12) * int(b[0, c, 0]) - 300
+        assert product[n, c, i] == cut(right(part, 7), *LIMITS[to])
+
+
+def test_padding_holds_a_number() -> None:
+    rng = np.random.default_rng(6)
+    x, w = integers(rng, DType.U8, 1, 2, 4, 4), integers(rng, DType.I8, 3, 2, 3, 3)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 0), (2, 1)), constant_values=9)
+    op = ops.FixConv((1, 1), (1, 2, 0, 1), (1, 1), 1, 7, DType.I8, pad_value=9)
+    twin = ops.FixConv((1, 1), (0, 0, 0, 0), (1, 1), 1, 7, DType.I8)
+    np.testing.assert_array_equal(evaluate(op, [x, w])[0], evaluate(twin, [padded, w])[0])
+
+
+def test_zero() -> None:
+    x = np.array([[-1.0, 0.0, 100.0]], np.float32)
+    q = evaluate(ops.Quantize(DType.U8, zero=10), [x, np.float32(4)])[0]
+    np.testing.assert_array_equal(q, [[6, 10, 255]])
+    back = evaluate(ops.Dequantize(zero=10), [q, np.float32(0.25)])[0]
+    np.testing.assert_array_equal(back, [[-1.0, 0.0, 61.25]])
+
+
 def test_table() -> None:
     table = np.arange(256)[::-1].astype(np.uint8)
     x = np.array([0, 1, 127, -128, -1], np.int8)

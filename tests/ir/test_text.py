@@ -233,7 +233,7 @@ input %x : u8[1x3x2x2]
 const %s : f32[3] = [0.5, 0.25, 1]
 %y : u8[1x3x2x2] = Binary(%x, %x) fn=max
 output %y
-scale %y = %s
+scale %y = %s 7
 """
     graph = parse_graph(text)
     scale = graph.outputs[0].scale
@@ -241,12 +241,14 @@ scale %y = %s
     assert scale.data is not None
     np.testing.assert_array_equal(scale.data, [0.5, 0.25, 1])
     assert scale in graph.constants()
+    assert graph.outputs[0].zero == 7
     assert print_graph(parse_graph(print_graph(graph))) == print_graph(graph)
     for wrong, message in (
         ("scale %y = %x", "is no f32 constant"),
         ("scale %y = %s\nscale %y = %s", "has two scales"),
+        ("scale %y = %s 1.5", "is no integer in -128"),
         ("scale %q = %s", "%q is not declared above"),
     ):
         with pytest.raises(ModelError) as caught:
-            parse_graph(text.replace("scale %y = %s", wrong))
+            parse_graph(text.replace("scale %y = %s 7", wrong))
         assert message in str(caught.value)

@@ -207,7 +207,7 @@ class Line:
         if get_origin(kind) is tuple:
             return tuple(self.items(lambda: self.attribute(get_args(kind)[0])))
         if kind is int:
-            return self._integer(INT_MIN, INT_MAX)
+            return self.integer(INT_MIN, INT_MAX)
         if kind is float:
             return float(self.take("number", "a number").text)
         if kind is bool:
@@ -229,13 +229,14 @@ class Line:
             items = self.items(lambda: float(self.take("number", "a number").text))
         else:
             info = np.iinfo(str(dtype.numpy))
-            items = self.items(lambda: self._integer(int(info.min), int(info.max)))
+            items = self.items(lambda: self.integer(int(info.min), int(info.max)))
         if len(items) != kind.size:
             self.fail(start, f"{len(items)} elements, {kind} holds {kind.size}")
         with np.errstate(over="ignore"):
             return np.reshape(np.array(items, dtype.numpy), kind.shape)
 
-    def _integer(self, low: int, high: int) -> int:
+    def integer(self, low: int, high: int) -> int:
+        """Take a whole number of *low* ... *high*."""
         token = self.take("number", "an integer")
         digits = token.text.lstrip("+-")
         # int() takes a time quadratic in the number of digits.

@@ -99,12 +99,13 @@ class Op:
 class Value:
     """One tensor of the graph: a name, a type, and the data if it is a constant.
 
-    ``scale`` says what the integers of a quantised tensor mean: real number = integer * scale. It
-    is an fp32 constant with one element, or one for every index of axis 1. It is for people,
-    reports and the network's inputs and outputs; no operator reads it from here.
+    ``scale`` and ``zero`` say what the integers of a quantised tensor mean: real number =
+    (integer - zero) * scale. The scale is an fp32 constant with one element, or one for every index
+    of axis 1. They are for people, reports and the network's inputs and outputs; no operator reads
+    them from here.
     """
 
-    __slots__ = ("data", "name", "producer", "scale", "type")
+    __slots__ = ("data", "name", "producer", "scale", "type", "zero")
 
     def __init__(self, name: str, type: TensorType, data: np.ndarray | None = None) -> None:
         self.name = name
@@ -112,6 +113,7 @@ class Value:
         self.data = data
         self.producer: Node | None = None
         self.scale: Value | None = None
+        self.zero = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

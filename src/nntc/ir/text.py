@@ -8,8 +8,8 @@
     %z : f32[1x4x6x6] = Binary(%y, %half) fn=mul @scale from "/model/Mul"
     output %z
 
-One line per input, constant, node and output; # starts a comment. ``scale %q = %s`` says that the
-integers of %q stand for themselves times the constant %s. A name behind % or @ is put in
+One line per input, constant, node and output; # starts a comment. ``scale %q = %s -12`` says that the
+integers of %q, less -12, stand for themselves times the constant %s; the number may be left out. A name behind % or @ is put in
 quotes where it holds other characters than letters, digits and ``_ . / - :``; as the colon may
 belong to the name, a space stands before the one that leads to the type. An absent operand is
 ``none``. A node is called like its first result unless an @name follows; ``from`` tells its origin
@@ -50,7 +50,7 @@ def print_graph(graph: Graph, inline: int = INLINE_ELEMENTS) -> str:
         lines.append(f"const {_declared(value)} = {text}")
     lines += map(node_text, graph.nodes)
     lines += [f"output {_used(v)}" for v in graph.outputs]
-    lines += [f"scale {_used(v)} = {_used(v.scale)}" for v in graph.values() if v.scale is not None]
+    lines += [_scale_text(v) for v in graph.values() if v.scale is not None]
     return "\n".join(lines) + "\n"
 
 
@@ -65,6 +65,11 @@ def node_text(node: Node) -> str:
     if node.source != node.name:
         words.append(f"from {quoted(node.source)}")
     return " ".join(words)
+
+
+def _scale_text(value: Value) -> str:
+    text = f"scale {_used(value)} = {_used(value.scale)}"
+    return f"{text} {value.zero}" if value.zero else text
 
 
 def inline_text(value: Value, inline: int) -> str | None:
@@ -191,6 +196,8 @@ class _Builder:
         if scale.shape not in ((), channels):
             line.fail(token, f"the scale has the shape {scale.shape}, () or {channels} is needed")
         value.scale = scale
+        if line.peek.kind == "number":
+            value.zero = line.integer(-128, 255)
 
     def _const(self, line: Line) -> None:
         declared = self._declaration(line)

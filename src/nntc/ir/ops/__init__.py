@@ -23,6 +23,7 @@ from nntc.ir.ops.elementwise import (
 )
 from nntc.ir.ops.fixed import (
     Dequantize,
+    FixAffine,
     FixConv,
     FixConvTranspose,
     FixMul,
@@ -87,6 +88,7 @@ __all__ = [
     "DetectionOutput",
     "Elu",
     "Expand",
+    "FixAffine",
     "FixConv",
     "FixConvTranspose",
     "FixMul",

@@ -64,6 +64,12 @@ def _need_scale(what: str, scale: TensorType, x: TensorType, axis: int, dtype: D
     need_shape(what, scale, (x.shape[axis],), dtype)
 
 
+def _need_number(what: str, number: int, dtype: DType) -> None:
+    limits = np.iinfo(dtype.numpy.name)
+    fits = limits.min <= number <= limits.max
+    require(fits, f"{what} is {number}, {dtype} holds {limits.min} to {limits.max}")
+
+
 def along(scale: np.ndarray, rank: int, axis: int) -> np.ndarray:
     """A scale as it broadcasts to a tensor of *rank*."""
     if scale.ndim == 0:
@@ -73,41 +79,49 @@ def along(scale: np.ndarray, rank: int, axis: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """y = sat(round(x * multiplier)), halves to even; the product is rounded to fp32 first.
+    """y = sat(round(x * multiplier) + zero), halves to even; the product is rounded to fp32 first.
 
     Operands: x f32, multiplier f32: one number, or one for every index of ``axis``.
     """
 
     to: DType
     axis: int = 1
+    zero: int = 0
 
     def infer(self, x: TensorType, multiplier: TensorType) -> tuple[TensorType, ...]:
         need("x", x, (DType.F32,))
         _need_byte(self.to)
         _need_scale("multiplier", multiplier, x, self.axis, DType.F32)
+        _need_number("zero", self.zero, self.to)
         return (TensorType(self.to, x.shape),)
 
     @ieee
     def compute(self, x: np.ndarray, multiplier: np.ndarray) -> tuple[np.ndarray, ...]:
         y = np.asarray(x * along(multiplier, x.ndim, self.axis))
         limits = np.iinfo(self.to.numpy.name)
-        y = np.asarray(np.clip(np.rint(y), limits.min, limits.max))
+        y = np.asarray(np.clip(np.rint(y) + np.float32(self.zero), limits.min, limits.max))
         return (y.astype(self.to.numpy),)
 
 
 @dataclass(frozen=True)
 class Dequantize(Op):
-    """y = x * scale in fp32. Operands: x i8 or u8, scale f32: one, or one an index of ``axis``."""
+    """y = (x - zero) * scale in fp32.
+
+    Operands: x i8 or u8, scale f32: one number, or one for every index of ``axis``.
+    """
 
     axis: int = 1
+    zero: int = 0
 
     def infer(self, x: TensorType, scale: TensorType) -> tuple[TensorType, ...]:
         need("x", x, BYTE)
         _need_scale("scale", scale, x, self.axis, DType.F32)
+        _need_number("zero", self.zero, x.dtype)
         return (TensorType(DType.F32, x.shape),)
 
     def compute(self, x: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.asarray(x.astype(np.float32) * along(scale, x.ndim, self.axis)),)
+        steps = x.astype(np.float32) - np.float32(self.zero)
+        return (np.asarray(steps * along(scale, x.ndim, self.axis)),)
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,7 @@ class FixConv(Op):
     narrow = 0: y = sat(R(sum + b, shift)).
     narrow > 0: y = sat(R(sat16(R(sum, shift)) + b, narrow)): the sum passes through 16 bits, and a
     bias too large for the accumulator's scale is added there.
+    pad_value: what the padding holds, a number of x's type.
     """
 
     strides: tuple[int, ...]
@@ -127,6 +142,7 @@ class FixConv(Op):
     shift: int
     to: DType
     narrow: int = 0
+    pad_value: int = 0
 
     def infer(
         self, x: TensorType, w: TensorType, b: TensorType | None = None
@@ -134,6 +150,7 @@ class FixConv(Op):
         spatial = need_rank("x", x, 3, 4) - 2
         need("x", x, BYTE)
         need("w", w, BYTE, spatial + 2)
+        _need_number("pad_value", self.pad_value, x.dtype)
         window = _window.check(x.shape[2:], w.shape[2:], self.strides, self.pads, self.dilations)
         _window.need_fit(window)
         require(
@@ -150,7 +167,13 @@ class FixConv(Op):
     def compute(
         self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None
     ) -> tuple[np.ndarray, ...]:
-        window = _window.Window(x.shape[2:], w.shape[2:], self.strides, self.pads, self.dilations)
+        pads = self.pads
+        if self.pad_value and any(pads):
+            ends = len(pads) // 2
+            widths = [(0, 0), (0, 0), *zip(pads[:ends], pads[ends:], strict=True)]
+            x = np.pad(x, widths, constant_values=self.pad_value)
+            pads = (0,) * len(pads)
+        window = _window.Window(x.shape[2:], w.shape[2:], self.strides, pads, self.dilations)
         kind = exact_type(w.reshape(w.shape[0], -1), x.dtype)
         total = _window.convolve(x.astype(kind), w.astype(kind), window, self.group)
         return (finish(self, total, b),)
@@ -236,10 +259,10 @@ def finish(op: FixConv | FixConvTranspose, total: np.ndarray, b: np.ndarray | No
 
 @dataclass(frozen=True)
 class FixSum(Op):
-    """Weighted sum of two tensors: y = sat(R((a*ka + b*kb + 1) >> 1, shift - 1)), shift >= 1.
+    """Weighted sum: y = sat(R(((a*ka + b*kb + 1) >> 1) + offset, shift - 1)), shift >= 1.
 
-    Operands: a, b i8 or u8 of one shape; ka, kb i8: one number, or one for every index of
-    ``axis``. The halved sum fits in 16 bits for all operands.
+    Operands: a, b i8 or u8 of one shape; ka, kb i8 and the optional offset i16: one number, or one
+    for every index of ``axis``. The halved sum fits in 16 bits for all operands.
     """
 
     shift: int
@@ -247,47 +270,99 @@ class FixSum(Op):
     axis: int = 1
 
     def infer(
-        self, a: TensorType, ka: TensorType, b: TensorType, kb: TensorType
+        self,
+        a: TensorType,
+        ka: TensorType,
+        b: TensorType,
+        kb: TensorType,
+        offset: TensorType | None = None,
     ) -> tuple[TensorType, ...]:
         need("a", a, BYTE)
         need("b", b, BYTE)
         require(a.shape == b.shape, f"a {a.shape} and b {b.shape} differ in shape")
         _need_scale("ka", ka, a, self.axis, DType.I8)
         _need_scale("kb", kb, b, self.axis, DType.I8)
+        if offset is not None:
+            _need_scale("offset", offset, a, self.axis, DType.I16)
         _need_byte(self.to)
         _need_shift(self.shift, "shift", 1)
         return (TensorType(self.to, a.shape),)
 
     def compute(
-        self, a: np.ndarray, ka: np.ndarray, b: np.ndarray, kb: np.ndarray
+        self,
+        a: np.ndarray,
+        ka: np.ndarray,
+        b: np.ndarray,
+        kb: np.ndarray,
+        offset: np.ndarray | None = None,
     ) -> tuple[np.ndarray, ...]:
         total = a * along(ka.astype(np.int32), a.ndim, self.axis)
         total = np.asarray(total + b * along(kb.astype(np.int32), b.ndim, self.axis))
-        return (saturate(rescale(rescale(total, 1), self.shift - 1), self.to),)
+        total = rescale(total, 1)
+        if offset is not None:
+            total = np.asarray(total + along(offset.astype(np.int32), a.ndim, self.axis))
+        return (saturate(rescale(total, self.shift - 1), self.to),)
+
+
+@dataclass(frozen=True)
+class FixAffine(Op):
+    """y = sat(R(x*k + offset, shift)).
+
+    Operands: x i8 or u8, k i8 and offset i16: one number, or one for every index of ``axis``.
+    """
+
+    shift: int
+    to: DType
+    axis: int = 1
+
+    def infer(self, x: TensorType, k: TensorType, offset: TensorType) -> tuple[TensorType, ...]:
+        need("x", x, BYTE)
+        _need_scale("k", k, x, self.axis, DType.I8)
+        _need_scale("offset", offset, x, self.axis, DType.I16)
+        _need_byte(self.to)
+        _need_shift(self.shift, "shift")
+        return (TensorType(self.to, x.shape),)
+
+    def compute(self, x: np.ndarray, k: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, ...]:
+        total = x * along(k.astype(np.int32), x.ndim, self.axis)
+        total = np.asarray(total + along(offset.astype(np.int32), x.ndim, self.axis))
+        return (saturate(rescale(total, self.shift), self.to),)
 
 
 @dataclass(frozen=True)
 class FixMul(Op):
-    """y = sat(R(a * b, shift)); a, b i8 or u8, b broadcasts to a. u8 only if both are."""
+    """y = sat(R((a - zero) * b + offset, shift)); a, b i8 or u8, b broadcasts to a.
+
+    The result is u8 if both operands are, else i8. With a zero or an offset b is i8, so that the
+    product fits in 16 bits, and the result may be either.
+    """
 
     shift: int
     to: DType
+    zero: int = 0
+    offset: int = 0
 
     def infer(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
         need("a", a, BYTE)
         need("b", b, BYTE)
         broadcast_to("b", b.shape, a.shape)
         _need_byte(self.to)
-        signed = DType.I8 in (a.dtype, b.dtype)
-        require(
-            signed == (self.to is DType.I8),
-            f"{a.dtype} times {b.dtype} gives {'i8' if signed else 'u8'}, not {self.to}",
-        )
+        _need_number("zero", self.zero, a.dtype)
+        _need_number("offset", self.offset, DType.I16)
+        if self.zero or self.offset:
+            require(b.dtype is DType.I8, f"with a zero or an offset b is i8, not {b.dtype}")
+        else:
+            signed = DType.I8 in (a.dtype, b.dtype)
+            require(
+                signed == (self.to is DType.I8),
+                f"{a.dtype} times {b.dtype} gives {'i8' if signed else 'u8'}, not {self.to}",
+            )
         _need_shift(self.shift, "shift")
         return (TensorType(self.to, a.shape),)
 
     def compute(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (saturate(rescale(np.asarray(a * b.astype(np.int32)), self.shift), self.to),)
+        total = np.asarray((a.astype(np.int32) - self.zero) * b + self.offset)
+        return (saturate(rescale(total, self.shift), self.to),)
 
 
 @dataclass(frozen=True)
