@@ -20,7 +20,7 @@ from nntc.report.accuracy.rows import CEILING, Row, ranked
 from nntc.report.accuracy.runners import GraphRunner
 from nntc.report.accuracy.sums import ErrorSums
 from nntc.runtime.arrays import save_npz
-from tests.report.int8_graphs import SHAPE, float_graph, int8_graph, ranges, samples
+from tests.report.int8_graphs import SHAPE, float_graph, int8_graph, note, ranges, samples
 
 SAMPLES = samples(12)
 LARGEST = ranges(SAMPLES)
@@ -157,6 +157,37 @@ def test_own_is_a_layer_on_exact_inputs() -> None:
     # The first layer inherits the rounding of the network's input, nothing else.
     assert row(good, "relu0").own > row(good, "relu0").sqnr
     assert row(good, "x.fixed").own == pytest.approx(row(good, "x.fixed").sqnr)
+
+
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_rounding_is_charged_to_who_rounds(read_twice: bool) -> None:
+    """abs in fp32, rounded coarsely, then a convolution by one that loses nothing by itself."""
+    a, b = Graph("a"), Graph("b")
+    for graph in (a, b):
+        x = graph.input("x", DType.F32, (1, 1, 4, 4))
+        value = graph.add(ops.Unary("abs"), x, name="abs").output
+        if read_twice:
+            graph.outputs = [graph.add(ops.Unary("neg"), value, name="neg").output]
+        geometry = ((1, 1), (0, 0, 0, 0), (1, 1), 1)
+        if graph is a:
+            weight = graph.constant(np.ones((1, 1, 1, 1), np.float32), "w")
+            value = graph.add(ops.Conv(*geometry), value, weight, name="y").output
+        else:
+            two = graph.constant(np.asarray(2, np.float32), "two")
+            value = graph.add(ops.Quantize(DType.U8), value, two, name="abs.fixed").output
+            note(graph, value, np.float32(0.5), True)
+            weight = graph.constant(np.ones((1, 1, 1, 1), np.int8), "w")
+            fixed = ops.FixConv(*geometry, 0, DType.U8)
+            value = graph.add(fixed, value, weight, name="y").output
+            note(graph, value, np.float32(0.5), True)
+        graph.outputs.append(value)
+    given = [{"x": s["x"][:, :1, :4, :4]} for s in SAMPLES]
+    found = compare(GraphRunner(a), GraphRunner(b), given)
+    rounding = row(found, "abs.fixed")
+    assert rounding.own == rounding.sqnr < 30
+    # Where fp32 is read as well, A's layer gets that, and the reader answers for the rounding.
+    assert row(found, "y").own == (pytest.approx(rounding.own) if read_twice else math.inf)
+    assert read_twice or row(found, "y").why == "inherited"
 
 
 def test_orders() -> None:
