@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeAlias
 
 from nntc.core.errors import ModelError
 
-# Bytes of a file and messages inside each other; real networks have 200 kB and 5 levels.
-_LARGEST = 1 << 26
+# Bytes of a file and messages inside each other; real networks have up to 1 MB and 5 levels.
+_LARGEST = 1 << 23
 _DEPTH = 50
 
 _TOKEN = re.compile(
