@@ -44,6 +44,7 @@ def tiny() -> Graph:
     step = graph.constant(np.asarray(20, np.float32), "step")
     fixed = graph.add(ops.Quantize(DType.U8), relu.output, step, name="q")
     fixed.output.scale = graph.constant(np.asarray(0.05, np.float32), "q.scale")
+    fixed.output.zero = 7
     graph.outputs = [relu.output, fixed.output]
     return graph
 
@@ -186,6 +187,7 @@ EDITS = [
     ("dim: 8 dim: 8", "dim: 8 dim: 99999999999999999999999999", "not a whole number"),
     ("dim: 8 dim: 8", "dim: 4611686018427387904 dim: 4611686018427387904", "bad shape"),
     ('of: "q"', 'of: "k"', "scale: there is no k"),
+    ("zero: 7 }", "nil: 7 }", "scale: unknown key nil"),
     ("nntc_umodel: 1", "nntc_umodel: 2", "nntc_umodel is 2, only 1 is known"),
     ("nntc_umodel: 1", "", "nntc_umodel: 1 is missing"),
     ("top: ", "th_strategy: USE_MIN top: ", "th_strategy is USE_MIN; choose from"),

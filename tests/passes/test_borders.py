@@ -14,10 +14,10 @@ from nntc.passes.borders import float_borders, is_quantised
 from tests.passes.build import Net
 
 
-def integers() -> Graph:
+def integers(zero: int = 0) -> Graph:
     net = Net()
     x = net.input(1, 3, 4, dtype=DType.I8)
-    x.scale = net.const(np.float32(0.25))
+    x.scale, x.zero = net.const(np.float32(0.25)), zero
     y = net(ops.Lut(), x, np.arange(256, dtype=np.uint8)[::-1].copy(), name="y")
     y.scale = net.const(np.float32(0.5))
     return net.done(y, net(ops.MaxPool((2,), (2,), (0, 0), (1,)), y, name="z"))
@@ -33,6 +33,14 @@ def test_input_and_output_become_float() -> None:
     found = interpret.run(graph, {"x": x.astype(np.float32) * np.float32(0.25)})
     np.testing.assert_array_equal(found["z"], wanted["z"])
     np.testing.assert_array_equal(found["y"], wanted["y"] * np.float32(0.5))
+
+
+def test_zeros_are_kept() -> None:
+    graph = float_borders(integers(3), ["x"], ["y"])
+    real = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 3, 4)
+    fixed = (np.rint(real / np.float32(0.25)) + 3).astype(np.int8)
+    wanted = interpret.run(integers(3), {"x": fixed})["z"]
+    np.testing.assert_array_equal(interpret.run(graph, {"x": real})["z"], wanted)
 
 
 def test_nothing_named_nothing_done() -> None:

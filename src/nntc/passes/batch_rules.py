@@ -47,10 +47,11 @@ def _broadcast(step: Step, op: Op) -> Placed:
 
 
 def _scaled(step: Step, op: Any) -> Placed:
-    """Quantize and its inverse: a scale for the whole or for every index of an axis."""
+    """Quantize and its like: numbers for the whole or for every index of an axis."""
     axis = step.only()
-    if step.shape(1) and op.axis == axis.index:
-        step.repeat(1, 0, axis.each)
+    for index in range(1, len(step.inputs)):
+        if step.shape(index) and op.axis == axis.index:
+            step.repeat(index, 0, axis.each)
     return op, axis
 
 
@@ -257,7 +258,7 @@ def _table() -> dict[type[Op], Rule]:
         **dict.fromkeys(leading, _leading),
         **dict.fromkeys(along, _along),
         **dict.fromkeys((ops.Binary, ops.Where, ops.PRelu, ops.FixMul), _broadcast),
-        **dict.fromkeys((ops.Quantize, ops.Dequantize), _scaled),
+        **dict.fromkeys((ops.Quantize, ops.Dequantize, ops.FixAffine), _scaled),
         **dict.fromkeys((ops.LayerNorm, ops.RMSNorm), _norm),
         **dict.fromkeys((ops.GatherElements, ops.ScatterElements), _by_element),
         **dict.fromkeys((ops.DetectionOutput, ops.NonMaxSuppression), _found),

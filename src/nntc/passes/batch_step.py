@@ -148,6 +148,7 @@ class Now:
             # Along the samples' axis a scale has no meaning any more.
             per_row = axis is not None and axis.index == 1 and old.scale.shape
             made.scale = None if per_row else self.value(old.scale)
+            made.zero = 0 if per_row else old.zero
         return made
 
     def repeated(self, step: Step, old: Value, data: np.ndarray, axis: int, each: int) -> Value:

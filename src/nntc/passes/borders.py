@@ -13,7 +13,7 @@ from nntc.ir.graph import Graph, Node, TensorType, Value, infer_types
 from nntc.ir.ops import fixed
 
 _FIXED = (fixed.FixConv, fixed.FixConvTranspose, fixed.FixMul, fixed.FixSum, fixed.Lut)
-_FIXED += (fixed.Quantize, fixed.Dequantize)
+_FIXED += (fixed.FixAffine, fixed.Quantize, fixed.Dequantize)
 BYTE = fixed.BYTE
 
 
@@ -63,12 +63,13 @@ def _float_input(graph: Graph, old: Value) -> None:
     multiplier = (1 / old.scale.data.astype(np.float64)).astype(np.float32)
     operand = graph.constant(np.asarray(multiplier), f"{name}.multiplier")
     label = graph.unique_node_name(old.name)
-    graph.nodes.insert(0, Node(ops.Quantize(old.dtype), [made, operand], [old], label, name))
+    quantize = ops.Quantize(old.dtype, zero=old.zero)
+    graph.nodes.insert(0, Node(quantize, [made, operand], [old], label, name))
 
 
 def _float_output(graph: Graph, old: Value) -> Value:
     """Give fp32 under the output's name: the integers get another name."""
-    name, op = old.name, ops.Dequantize()
+    name, op = old.name, ops.Dequantize(zero=old.zero)
     types = infer_types(op, [old, old.scale], name)
     old.name = graph.unique_name(f"{name}.fixed")
     made = Value(name, types[0])

@@ -179,6 +179,8 @@ class _Reader:
                 f"{value.shape[1:2]} is needed"
             )
         value.scale = scale
+        value.zero = message.integer("zero", 0)
+        _no_rest(message, "scale", ("of", "param", "zero"), self._problems)
 
     def _output(self, token: Token) -> None:
         try:

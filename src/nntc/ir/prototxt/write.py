@@ -102,7 +102,8 @@ class _Writer:
         if value.scale is not None:
             yield from self._params(value.scale, indent)
             of, what = quoted(value.name), quoted(value.scale.name)
-            yield f"{indent}scale {{ of: {of} param: {what} }}"
+            zero = f" zero: {value.zero}" if value.zero else ""
+            yield f"{indent}scale {{ of: {of} param: {what}{zero} }}"
 
 
 def _attribute(value: object) -> str:
