@@ -21,7 +21,17 @@ IDS = [f"{op.name}-{text.replace(' ', ',')}" for op, text in EXAMPLES]
 
 
 def test_every_operator_is_exported_and_has_an_example() -> None:
-    modules = ("elementwise", "nn", "norm", "reduce", "shape", "index", "vision", "detection", "fixed")
+    modules = [
+        "elementwise",
+        "nn",
+        "norm",
+        "reduce",
+        "shape",
+        "index",
+        "vision",
+        "detection",
+        "fixed",
+    ]
     defined = {
         name
         for module in modules

@@ -8,13 +8,13 @@
     %z : f32[1x4x6x6] = Binary(%y, %half) fn=mul @scale from "/model/Mul"
     output %z
 
-One line per input, constant, node and output; # starts a comment. ``scale %q = %s -12`` says that the
-integers of %q, less -12, stand for themselves times the constant %s; the number may be left out. A name behind % or @ is put in
+One line per input, constant, node and output; # starts a comment. A name behind % or @ is put in
 quotes where it holds other characters than letters, digits and ``_ . / - :``; as the colon may
 belong to the name, a space stands before the one that leads to the type. An absent operand is
 ``none``. A node is called like its first result unless an @name follows; ``from`` tells its origin
 in the user's model when that differs. A large constant is a reference: the start of the SHA-256 of
-its type and bytes; its data are elsewhere.
+its type and bytes; its data are elsewhere. ``scale %q = %s 12`` says that the integers of %q, less
+12, stand for themselves times the constant %s; the number may be left out.
 """
 
 from __future__ import annotations
