@@ -13,8 +13,17 @@ from pathlib import Path
 from nntc.core.errors import Problems, UserError
 from nntc.core.files import write_bytes
 
+_TOOLS = ("bmneto", "bmnetc", "bmnetd", "bmnetm", "bmnetp", "bmnett", "bmnetu", "bmpaddle")
+_CONVERTERS = ("cf", "tf", "pt", "mx", "dn", "on", "pp")
+
 MODULES = {
-    "bmnetu": "nntc.compat.bmnetu",
+    **{tool: f"nntc.compat.{tool}" for tool in _TOOLS},
+    **{
+        f"ufw.tools.{short}_to_umodel": f"nntc.compat.to_umodel:{short}_to_umodel"
+        for short in _CONVERTERS
+    },
+    "ufw.tools": "nntc.compat.to_umodel:to_umodel",
+    "ufw.tools.to_umodel": "nntc.compat.to_umodel:to_umodel",
     "ufw": "",
     "ufw.cali": "",
     "ufw.cali.cali_model": "nntc.compat.cali_model",
@@ -23,7 +32,8 @@ MODULES = {
     "ufwio.io": "nntc.compat.ufwio",
     "ufwio.lmdb_info": "nntc.compat.lmdb_info",
 }
-"""Historical module → the module that does its work; "" is an empty package."""
+"""Historical module → the module that does its work, and its main function if it is not ``main``;
+"" is an empty package."""
 
 MARK = "# Written by 'nntc install-shims'; taken away by 'nntc install-shims --remove'.\n"
 
@@ -35,7 +45,9 @@ def files() -> dict[Path, str]:
         package = any(other.startswith(f"{name}.") for other in MODULES)
         path = Path(*name.split("."))
         path = path / "__init__.py" if package else path.with_suffix(".py")
-        found[path] = MARK + (_CONTENT.format(real=real) if real else "")
+        module, _, main = real.partition(":")
+        content = _CONTENT.format(real=module, main=main or "main") if real else ""
+        found[path] = MARK + content
     return found
 
 
@@ -43,9 +55,9 @@ _CONTENT = """\
 from {real} import *  # noqa: F403
 
 if __name__ == "__main__":
-    from {real} import main
+    from {real} import {main}
 
-    raise SystemExit(main())
+    raise SystemExit({main}())
 """
 
 

@@ -180,7 +180,8 @@ def io_info(model: BModel) -> str:
             shape = ",".join(map(str, tensor.shape))
             lines.append(
                 f"{kind} {index} name={tensor.name} shape=[{shape}] dtype={tensor.dtype.text} "
-                f"scale={tensor.scale:g} zero_point={tensor.zero_point} offset={offset} bytes={size}"
+                f"scale={tensor.scale:g} zero_point={tensor.zero_point} "
+                f"offset={offset} bytes={size}"
             )
             offset += size
     return "".join(f"{line}\n" for line in lines)

@@ -90,7 +90,7 @@ def run(options: dict[str, Any]) -> None:
         input_names=options["input_names"],
         output_names=options["output_names"],
     )
-    stem = options["net_name"] or model.name.split(".")[0]
+    stem = options["net_name"] or model.stem
     tool = _TOOLS.get(model.suffix.lower(), "bmpaddle" if model.is_dir() else "nntc")
     folder = model if model.is_dir() else model.parent
     data = _data(options, graph, debug)
