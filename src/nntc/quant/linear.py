@@ -103,12 +103,12 @@ class _Inputs:
 
 
 def fit(
-    q: Quantizer, layer: Layer, x_scale: np.ndarray, x: np.ndarray, y: np.ndarray, target: Value
+    q: Quantizer, layer: Layer, x_grid: Grid, x: np.ndarray, y: np.ndarray, target: Value
 ) -> Fitted:
     """Quantise a layer on sampled data.
 
     Args:
-        x_scale: scales of the input channels.
+        x_grid: of the input.
         x: integer inputs as fp32 [C, taps, P].
         y: float results before the activation [M, P].
         target: the float value that the layer and its activation give.
@@ -116,7 +116,8 @@ def fit(
     groups, each, columns = layer.weight.shape
     outputs = groups * each
     inner = columns // layer.taps
-    step = np.repeat(x_scale.reshape(groups, 1, inner), layer.taps, axis=2)
+    x_zero = x_grid.zero
+    step = np.repeat(x_grid.channels(groups * inner).reshape(groups, 1, inner), layer.taps, axis=2)
     rows = layer.weight * step
     if each == 1 and groups > 1:
         parts = [_Inputs.of(x.reshape(groups, columns, -1))]
@@ -126,21 +127,23 @@ def fit(
             _Inputs.of(x[g * inner : (g + 1) * inner].reshape(columns, -1)) for g in range(groups)
         ]
     wanted = q.grid(target)
-    bias = layer.bias
     mean = y.mean(axis=1, dtype=np.float64)
+    wanted_scales = _wanted_scales(q, target, wanted, y)
     if q.options.correct_bias:
-        expected = [p.expected(r) for p, r in zip(parts, rows, strict=True)]
-        bias = mean - np.concatenate(expected)
+        bias = mean - np.concatenate([p.expected(r) for p, r in zip(parts, rows, strict=True)])
+    else:
+        bias = layer.bias - x_zero * rows.sum(axis=2).reshape(-1)
     power = [np.broadcast_to(p.power, r.shape[:1]) for p, r in zip(parts, rows, strict=True)]
     scaling = scales.choose(
         rows.reshape(outputs, columns),
         bias,
-        _wanted_scales(q, target, wanted, y),
+        wanted_scales,
         np.concatenate(power),
         q.importance(target, outputs),
         common=not q.varies(target),
         rounding=ADAPTED if q.options.adaptive else 1.0,
         high=wanted.high,
+        zero=wanted.zero,
     )
     unit = (2.0**scaling.total / scaling.scale).reshape(len(rows), -1, 1)
     weight = np.stack(
@@ -150,7 +153,9 @@ def fit(
         expected = [p.expected(w.astype(np.float64)) for p, w in zip(parts, weight, strict=True)]
         offset = mean * unit.reshape(-1) - np.concatenate(expected)
     else:
-        offset = bias * unit.reshape(-1)
+        sums = weight.astype(np.float64).sum(axis=2).reshape(-1)
+        offset = layer.bias * unit.reshape(-1) - x_zero * sums
+    offset += wanted.zero * 2.0**scaling.total
     if scaling.narrow:
         offset = offset / 2.0**scaling.shift
     q.scaling = scaling
@@ -158,7 +163,7 @@ def fit(
         weight.reshape(groups, each, columns),
         np.clip(np.rint(offset), -32768, 32767).astype(np.int16),
         scaling,
-        Grid(wanted.dtype, scaling.scale if q.varies(target) else np.asarray(scaling.scale[0])),
+        wanted.scaled(scaling.scale if q.varies(target) else scaling.scale[0]),
     )
 
 
@@ -255,14 +260,14 @@ def convolution(q: Quantizer, node: Node) -> bool:
     geometry = windows.Geometry.of(
         kernel, op.strides, op.pads, op.dilations, isinstance(op, ops.ConvTranspose)
     )
-    seen = places.inputs(q.net.arrays(x.value), geometry)
+    seen = places.inputs(q.net.arrays(x.value), geometry, x.grid.zero)
     results = places.outputs(q.net.reference[node.output])
-    fitted = fit(q, layer, x.grid.channels(x_value.shape[1]), seen, results, target)
+    fitted = fit(q, layer, x.grid, seen, results, target)
     scaling, to = fitted.scaling, fitted.grid.dtype
     common = (op.strides, op.pads, op.dilations, op.group)
     if isinstance(op, ops.Conv):
         weight = fitted.weight.reshape(w.shape)
-        made = ops.FixConv(*common, scaling.shift, to, scaling.narrow)
+        made = ops.FixConv(*common, scaling.shift, to, scaling.narrow, x.grid.zero)
     else:
         weight = fitted.weight.reshape(op.group, each, -1, taps).swapaxes(1, 2).reshape(w.shape)
         made = ops.FixConvTranspose(*common, op.output_padding, scaling.shift, to, scaling.narrow)
@@ -273,7 +278,7 @@ def convolution(q: Quantizer, node: Node) -> bool:
         q.net.constant(fitted.bias, f"{node.name}.bias"),
         name=q.name(target),
     )
-    q.bind(target, q.limit(Fixed(value, fitted.grid), limits))
+    q.bind(target, q.limit(Fixed(value, fitted.grid), limits, target))
     return True
 
 
@@ -295,7 +300,7 @@ def matmul(q: Quantizer, node: Node) -> bool:
     seen = np.concatenate(q.net.arrays(x.value)).T.astype(np.float32)[:, None]
     results = np.concatenate(q.net.reference[node.output]).T
     layer = Layer(w[None], np.broadcast_to(bias, (outputs,)), 1)
-    fitted = fit(q, layer, x.grid.channels(a.shape[1]), seen, results, target)
+    fitted = fit(q, layer, x.grid, seen, results, target)
     image = q.net(ops.Reshape((*a.shape, 1, 1)), x.value, name=f"{a.name}.image")
     scaling = fitted.scaling
     made = q.net(
@@ -308,7 +313,7 @@ def matmul(q: Quantizer, node: Node) -> bool:
         name=f"{target.name}.image",
     )
     flat = q.net(ops.Reshape(node.output.shape), made, name=q.name(target))
-    q.bind(target, q.limit(Fixed(flat, fitted.grid), limits))
+    q.bind(target, q.limit(Fixed(flat, fitted.grid), limits, target))
     return True
 
 
@@ -361,11 +366,12 @@ def _average(
     spatial = node.output.shape[2:] or ones
     spatial = spatial if len(spatial) == len(kernel) else ones
     places = _places(q, node, spatial, taps, taps)
-    seen = places.inputs(q.net.arrays(x.value), windows.Geometry.of(kernel, strides, pads, ones))
+    seen = places.inputs(
+        q.net.arrays(x.value), windows.Geometry.of(kernel, strides, pads, ones), x.grid.zero
+    )
     results = [a.reshape(*a.shape[:2], *spatial) for a in q.net.reference[node.output]]
     layer = Layer(np.full((channels, 1, taps), 1 / taps), np.zeros(channels), taps)
-    scales_of_x = x.grid.channels(channels)
-    fitted = fit(q, layer, scales_of_x, seen, places.outputs(results), node.output)
+    fitted = fit(q, layer, x.grid, seen, places.outputs(results), node.output)
     scaling = fitted.scaling
     op = ops.FixConv(
         strides, pads, ones, channels, scaling.shift, fitted.grid.dtype, scaling.narrow

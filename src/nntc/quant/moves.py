@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from nntc.core.dtype import DType
 from nntc.ir import ops
-from nntc.ir.graph import Node
+from nntc.ir.graph import Node, Op
 from nntc.quant.grid import Grid
 from nntc.quant.network import Fixed
 from nntc.quant.quantizer import Quantizer
@@ -24,9 +25,10 @@ def pad(q: Quantizer, node: Node) -> bool:
     assert isinstance(op, ops.Pad)
     rank = len(node.output.shape)
     untouched = not (rank > 1 and (op.pads[1] or op.pads[rank + 1]))
-    if op.mode == "constant" and op.value != 0:
+    x = q.net.fixed(node.operands[0])
+    if x is None or (op.mode == "constant" and op.value != 0):
         return False
-    return _same(q, node, untouched)
+    return _same(q, node, untouched, replace(op, value=float(x.grid.zero)))
 
 
 @lowers(ops.Resize)
@@ -42,14 +44,14 @@ def blocks(q: Quantizer, node: Node) -> bool:
     return _same(q, node, keeps_channels=False)
 
 
-def _same(q: Quantizer, node: Node, keeps_channels: bool) -> bool:
+def _same(q: Quantizer, node: Node, keeps_channels: bool, op: Op | None = None) -> bool:
     """The operator on integers; with a scale for every channel only if these stay in place."""
     x = q.net.fixed(node.operands[0])
     if x is None:
         return False
     if x.grid.varies and not (keeps_channels and x.grid.axis == 1):
         x = q.common(x)
-    q.bind(node.output, Fixed(q.net(node.op, x.value, name=q.name(node.output)), x.grid))
+    q.bind(node.output, Fixed(q.net(op or node.op, x.value, name=q.name(node.output)), x.grid))
     return True
 
 
@@ -65,7 +67,7 @@ def slice_(q: Quantizer, node: Node) -> bool:
         a = grid.axis
         numbers = np.arange(grid.scale.size)
         picked = ops.Slice((op.starts[a],), (op.ends[a],), (op.steps[a],)).compute(numbers)[0]
-        grid = Grid(grid.dtype, grid.scale[picked], a)
+        grid = grid.scaled(grid.scale[picked])
     q.bind(node.output, Fixed(q.net(op, x.value, name=q.name(node.output)), grid))
     return True
 
@@ -78,7 +80,7 @@ def transpose(q: Quantizer, node: Node) -> bool:
     if x is None:
         return False
     axis = op.perm.index(x.grid.axis) if x.grid.varies else 1
-    grid = Grid(x.grid.dtype, x.grid.scale, axis)
+    grid = x.grid.scaled(x.grid.scale, axis)
     q.bind(node.output, Fixed(q.net(op, x.value, name=q.name(node.output)), grid))
     return True
 
@@ -110,7 +112,7 @@ def _reshaped(grid: Grid, before: tuple[int, ...], after: tuple[int, ...]) -> Gr
         if int(np.prod(after[:a])) != outer or not after[a]:
             continue
         if after[a] % before[axis] == 0 and inner % (after[a] // before[axis]) == 0:
-            return Grid(grid.dtype, np.repeat(grid.scale, after[a] // before[axis]), a)
+            return grid.scaled(np.repeat(grid.scale, after[a] // before[axis]), a)
     return None
 
 
@@ -122,29 +124,26 @@ def concat(q: Quantizer, node: Node) -> bool:
     if all(f is None for f in found) or any(v.data is not None for v in node.operands):
         return False
     forms = [q.integers(v) for v in node.operands]
-    signed = q.agreement.signed(node.output)
-    dtype = DType.I8 if signed else DType.U8
-    forms = [
-        f if f.grid.dtype is dtype else q.convert(f, Grid(dtype, _widened(f), f.grid.axis))
-        for f in forms
-    ]
-    if (
-        op.axis == 1
-        and q.varies(node.output)
-        and all(not f.grid.varies or f.grid.axis == 1 for f in forms)
-    ):
+    wanted = q.grid(node.output)
+    forms = [_matching(q, f, wanted) for f in forms]
+    together = op.axis == 1 and q.varies(node.output)
+    if together and all(not f.grid.varies or f.grid.axis == 1 for f in forms):
         parts = [f.grid.channels(v.shape[1]) for f, v in zip(forms, node.operands, strict=True)]
         scale = np.concatenate(parts)
-        scale = scale if np.ptp(scale) else np.asarray(scale[0])
-        grid = Grid(dtype, scale)
+        grid = wanted.scaled(scale if np.ptp(scale) else scale[0], 1)
     else:
-        grid = Grid(dtype, np.asarray(max(float(f.grid.scale.max()) for f in forms)))
+        grid = wanted.scaled(max(float(f.grid.scale.max()) for f in forms))
         forms = [q.convert(f, grid) for f in forms]
     made = q.net(op, *(f.value for f in forms), name=q.name(node.output))
     q.bind(node.output, Fixed(made, grid))
     return True
 
 
-def _widened(form: Fixed) -> np.ndarray:
-    """Scales with which unsigned integers fit into signed ones."""
-    return form.grid.scale * (form.grid.high / 127)
+def _matching(q: Quantizer, form: Fixed, wanted: Grid) -> Fixed:
+    """The integers with the type and zero point of *wanted*, on scales that lose no range."""
+    old = form.grid
+    if old.dtype is wanted.dtype and old.zero == wanted.zero:
+        return form
+    above = old.scale * (old.high - old.zero) / (wanted.high - wanted.zero)
+    below = old.scale * (old.zero - old.low) / max(wanted.zero - wanted.low, 1)
+    return q.convert(form, wanted.scaled(np.maximum(above, below), old.axis))

@@ -62,7 +62,7 @@ class Network:
         made = self.graph.input(value.name, grid.dtype, value.shape)
         self.reference[value] = [sample[value.name] for sample in self._samples]
         by = np.asarray(1.0 / grid.scale, np.float32)
-        quantize = ops.Quantize(grid.dtype)
+        quantize = ops.Quantize(grid.dtype, zero=grid.zero)
         self._arrays[made] = [quantize.compute(a, by)[0] for a in self.reference[value]]
         self.bind(value, Fixed(made, grid))
 
@@ -88,7 +88,7 @@ class Network:
         return made.outputs
 
     def constant(self, data: np.ndarray, name: str = "") -> Value:
-        base = name or (self.node.name if self.node is not None else "const")
+        base = name or (f"{self.node.name}.const" if self.node is not None else "const")
         return self.graph.constant(np.asarray(data), base)
 
     def _array(self, value: Value, index: int) -> np.ndarray:
@@ -124,7 +124,8 @@ class Network:
             form = self._fixed[value]
             scale = self.constant(form.grid.scale.astype(np.float32), f"{value.name}.scale")
             name = value.name if value in self.source.outputs else f"{value.name}.float"
-            made = self(ops.Dequantize(form.grid.axis), form.value, scale, name=name)
+            op = ops.Dequantize(form.grid.axis, form.grid.zero)
+            made = self(op, form.value, scale, name=name)
             self.bind(value, made)
         return self._float[value]
 
@@ -133,13 +134,13 @@ class Network:
         multiplier = (1.0 / grid.scale).astype(np.float32)
         operand = self.constant(multiplier, f"{value.name}.multiplier")
         made = self(
-            ops.Quantize(grid.dtype, grid.axis),
+            ops.Quantize(grid.dtype, grid.axis, grid.zero),
             self.floating(value),
             operand,
             name=f"{value.name}.fixed",
         )
         # The scale is the reciprocal of what the chip multiplies by.
-        form = Fixed(made, Grid(grid.dtype, 1.0 / multiplier.astype(np.float64), grid.axis))
+        form = Fixed(made, grid.scaled(1.0 / multiplier.astype(np.float64)))
         self.bind(value, form)
         return form
 
@@ -150,6 +151,7 @@ class Network:
             form.value.scale = self.graph.constant(
                 grid.scale.astype(np.float32), f"{form.value.name}.scale"
             )
+            form.value.zero = grid.zero
 
     # -- running ----------------------------------------------------------------------------
 
@@ -192,9 +194,8 @@ class Network:
         made = form.value if form is not None else self._float[value]
         for index in range(min(count, self.count)):
             wanted = self.reference[value][index].astype(np.float64)
-            got = self._array(made, index).astype(np.float64)
-            if form is not None:
-                got *= form.grid.along(got.ndim)
+            got = self._array(made, index)
+            got = got.astype(np.float64) if form is None else form.grid.real(got)
             signal += float((wanted**2).sum())
             noise += float(((wanted - got) ** 2).sum())
         if not noise:

@@ -15,7 +15,8 @@ class QuantizeOptions:
         method: how thresholds are found; see :data:`nntc.quant.thresholds.METHODS`.
         adaptive: round weights such that the sums over real inputs change least.
         correct_bias: choose biases such that the mean results over the samples stay.
-        per_channel: results of convolutions may have a scale for every channel.
+        per_channel: values may have a scale for every channel.
+        asymmetric: values may have a zero point.
         samples: samples on which layers are fitted, spread over the dataset; fewer where memory
             would not suffice. Thresholds come from all samples of the statistics.
         memory: bytes that the values of these samples may take.
@@ -28,10 +29,11 @@ class QuantizeOptions:
         seed: of the choice of places on which layers are fitted.
     """
 
-    method: str = "MAX"
+    method: str = "MSE"
     adaptive: bool = True
     correct_bias: bool = True
     per_channel: bool = True
+    asymmetric: bool = True
     samples: int = 64
     memory: int = 600 << 20
     float_layers: tuple[str, ...] = ()

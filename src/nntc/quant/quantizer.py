@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nntc.core.dtype import DType
-from nntc.core.errors import UserError
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Value
 from nntc.quant.agreement import Agreement
@@ -22,16 +21,13 @@ from nntc.quant.importance import channel_importance
 from nntc.quant.islands import float_nodes
 from nntc.quant.network import Fixed, Network
 from nntc.quant.options import QuantizeOptions
+from nntc.quant.ranges import Ranges
 from nntc.quant.rules import TABLE
 from nntc.quant.scales import Scaling
 from nntc.quant.statistics import Statistics
-from nntc.quant.thresholds import value_threshold
 
-FLOOR = 1.0
 CHECKED = 4
 """Samples on which the report's errors are measured."""
-
-LEAST_NORMAL = float(np.finfo(np.float32).tiny) * 2.0**24
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,14 @@ class Quantizer:
     ) -> None:
         self.source = graph
         self.options = options
-        self.statistics = statistics
         self.users = graph.users()
         self.floating = float_nodes(graph, options)
-        self.agreement = Agreement(graph, statistics, self.floating)
+        self.agreement = Agreement(graph, statistics, self.floating, options.int8_outputs)
+        self.ranges = Ranges(statistics, self.agreement, options)
         self.report: list[LayerReport] = []
         self.scaling: Scaling | None = None
         self._outputs = set(graph.outputs)
         self._importance = channel_importance(graph)
-        self._thresholds = dict(options.thresholds)
         self._done: set[Node] = set()
         self.net = Network(graph, samples)
         for value in graph.inputs:
@@ -115,58 +110,36 @@ class Quantizer:
         """The integers with one scale for all channels."""
         if not form.grid.varies:
             return form
-        scale = np.asarray(form.grid.scale.max())
-        return self.convert(form, Grid(form.grid.dtype, scale, form.grid.axis), name)
+        return self.convert(form, form.grid.scaled(form.grid.scale.max()), name)
 
     def convert(self, form: Fixed, grid: Grid, name: str = "") -> Fixed:
-        """The integers on another grid; u8 may become i8."""
-        if form.grid.dtype is grid.dtype and np.array_equal(form.grid.scale, grid.scale):
+        """The integers on another grid."""
+        old = form.grid
+        same = old.dtype is grid.dtype and old.zero == grid.zero
+        if same and np.array_equal(old.scale, grid.scale):
             return form
-        signed = grid.dtype is DType.I8
-        ratio = np.asarray(form.grid.scale / grid.scale)
+        ratio = np.asarray(old.scale / grid.scale)
         shift = 0
-        while ratio.max() * 2.0 ** (shift + 1) <= (127 if signed else 255) and shift < 15:
+        while ratio.max() * 2.0 ** (shift + 1) <= 127 and shift < 7:
             shift += 1
-        factor = np.rint(ratio * 2.0**shift).astype(grid.dtype.numpy)
-        if factor.ndim:
-            rank = len(form.value.shape)
-            factor = factor.reshape([-1 if a == form.grid.axis else 1 for a in range(rank)])
-        made = self.net(
-            ops.FixMul(shift, grid.dtype), form.value, self.net.constant(factor), name=name
-        )
-        return Fixed(made, grid)
-
-    def threshold(self, value: Value) -> float:
-        """The real number that the value's largest integer should stand for.
-
-        Raises:
-            UserError: the statistics do not know the value.
-        """
-        if value.name in self._thresholds:
-            return self._thresholds[value.name]
-        known = self.statistics.values.get(value.name)
-        if known is None:
-            raise UserError(f"value {value.name}: the statistics do not hold it; calibrate again")
-        return float(value_threshold(self.options.method, known))
+        factor = np.rint(ratio * 2.0**shift)
+        offset = np.clip(np.rint(grid.zero * 2.0**shift - old.zero * factor), -32768, 32767)
+        operands = [
+            self.net.constant(factor.astype(np.int8)),
+            self.net.constant(offset.astype(np.int16)),
+        ]
+        op = ops.FixAffine(shift, grid.dtype, old.axis)
+        return Fixed(self.net(op, form.value, *operands, name=name), grid)
 
     def grid(self, value: Value) -> Grid:
         """The grid that the value's range asks for, with one scale."""
-        signed = self.agreement.signed(value)
-        scale = max(self.threshold(value), LEAST_NORMAL) / (127 if signed else 255)
-        return Grid(DType.I8 if signed else DType.U8, np.asarray(scale))
+        return self.ranges.grid(value)
 
     def channel_scales(self, value: Value, channels: int) -> np.ndarray:
-        """Scales that the ranges of the channels ask for; equal where the value may have but one.
-
-        No channel gets less than the whole tensor: a few samples do not show what a channel can
-        reach. Channels that reach further than the rest are given their own range.
-        """
-        grid = self.grid(value)
-        known = self.statistics.values.get(value.name)
-        if known is None or known.channels != channels or not self.varies(value):
-            return grid.channels(channels).copy()
-        own = value_threshold(self.options.method, known, by_channel=True) / grid.high
-        return np.maximum(grid.scale * FLOOR, own)
+        """Scales that the ranges of the channels ask for; equal where the value may have but one."""
+        if self.varies(value):
+            return self.ranges.channels(value)
+        return self.ranges.grid(value).channels(channels).copy()
 
     def importance(self, value: Value, channels: int) -> np.ndarray:
         """How much errors of each channel matter."""
@@ -175,27 +148,24 @@ class Quantizer:
 
     def varies(self, value: Value) -> bool:
         """Whether the value may have a scale for every channel."""
-        if not self.options.per_channel or (self.options.int8_outputs and value in self._outputs):
-            return False
-        return self.agreement.free(value)
+        return self.options.per_channel and self.agreement.free(value)
 
-    def limit(self, form: Fixed, limits: ops.Clip | None) -> Fixed:
-        """Apply limits where saturation alone does not."""
+    def limit(self, form: Fixed, limits: ops.Clip | None, target: Value) -> Fixed:
+        """Apply limits where saturation alone does not; *target* is the value that has them."""
         if limits is None:
             return form
-        low = int(np.iinfo(form.grid.dtype.numpy.name).min)
+        grid = form.grid
         for fn, bound in (("max", limits.min), ("min", limits.max)):
             if not np.isfinite(bound):
                 continue
-            steps = np.rint(bound / form.grid.scale)
-            if np.all(steps <= low if fn == "max" else steps >= form.grid.high):
+            steps = np.rint(bound / grid.scale) + grid.zero
+            if np.all(steps <= grid.low if fn == "max" else steps >= grid.high):
                 continue
-            steps = np.clip(steps, low, form.grid.high).astype(form.grid.dtype.numpy)
-            rank = len(form.value.shape)
-            if steps.ndim:
-                steps = steps.reshape([-1 if a == form.grid.axis else 1 for a in range(rank)])
-            made = self.net(ops.Binary(fn), form.value, self.net.constant(steps))
-            form = Fixed(made, form.grid)
+            steps = np.clip(steps, grid.low, grid.high).astype(grid.dtype.numpy)
+            steps = grid.spread(steps, len(form.value.shape))
+            bounds = self.net.constant(steps)
+            name = f"{target.name}.limited"
+            form = Fixed(self.net(ops.Binary(fn), form.value, bounds, name=name), grid)
         return form
 
     def name(self, value: Value) -> str:

@@ -43,6 +43,7 @@ def choose(
     rounding: float = 1.0,
     stages: float = 0.9,
     high: int = 255,
+    zero: int = 0,
 ) -> Scaling:
     """The shift with the least noise in the results.
 
@@ -57,13 +58,14 @@ def choose(
         rounding: variance of a rounded weight's error relative to rounding to nearest.
         stages: two stages (16 bits between) must have less than this part of the noise.
         high: largest integer of the result.
+        zero: its zero point, which is added with the bias.
     """
     largest = np.abs(rows).max(axis=1, initial=0)
     best = None
     for shift in range(MAX_SHIFT + 1):
         unit = 2.0**shift
         least = largest * unit / WEIGHT_HIGH
-        plain = np.maximum(least, np.abs(bias) * unit / BIAS_HIGH)
+        plain = np.maximum(least, _for_bias(bias, unit, zero, BIAS_HIGH))
         found = _scaling(shift, 0, plain, wanted, power, importance, common, rounding)
         if best is None or found.noise < best.noise:
             best = found
@@ -74,10 +76,11 @@ def choose(
         for narrow in NARROWS:
             if narrow >= shift:
                 continue
-            # The sum before the bias and the bias itself, in steps of the 16-bit stage.
-            reach = np.abs(bias) * 2.0**narrow / (BIAS_HIGH - (high + 1) * 2.0**narrow)
-            if (high + 1) * 2**narrow >= BIAS_HIGH:
+            # The sum before the bias, too, has to fit into 16 bits.
+            room = BIAS_HIGH - (high + 1) * 2.0**narrow
+            if room <= 0:
                 continue
+            reach = _for_bias(bias, 2.0**narrow, zero, room)
             found = _scaling(
                 shift - narrow,
                 narrow,
@@ -91,6 +94,14 @@ def choose(
             if found.noise < stages * best.noise and (wide is None or found.noise < wide.noise):
                 wide = found
     return wide or best
+
+
+def _for_bias(bias: np.ndarray, unit: float, zero: int, limit: float) -> np.ndarray:
+    """Scales from which on ``bias * unit / scale + zero * unit`` is within the limit."""
+    above, below = limit - zero * unit, limit + zero * unit
+    if above <= 0:
+        return np.full_like(bias, np.inf)
+    return np.where(bias > 0, bias / above, -bias / below) * unit
 
 
 def _scaling(

@@ -71,16 +71,19 @@ class Places:
         else:
             self._where = [np.sort(rng.choice(size, each, replace=False)) for _ in range(images)]
 
-    def inputs(self, arrays: Sequence[np.ndarray], geometry: Geometry) -> np.ndarray:
+    def inputs(
+        self, arrays: Sequence[np.ndarray], geometry: Geometry, outside: int = 0
+    ) -> np.ndarray:
         """The window's inputs: float32 [channels, taps, places].
 
         Args:
             arrays: the input on every sample, [N, C, (H,) W].
+            outside: what the padding holds.
         """
         images = [image for array in arrays for image in _planes(array)]
         kh, kw = geometry.kernel
         count = sum(at.size for at in self._where)
-        seen = np.zeros((images[0].shape[0], kh * kw, count), np.float32)
+        seen = np.full((images[0].shape[0], kh * kw, count), outside, np.float32)
         start = 0
         for image, at in zip(images, self._where, strict=True):
             rows, cols = at // self._width, at % self._width
