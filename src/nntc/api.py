@@ -243,7 +243,7 @@ def _runner(
             return NetRunner(path, title)
         if suffix in (".npz", ".npy") or path.is_dir():
             return RecordedRunner(path)
-        if suffix == ".umodel":
+        if suffix in (".umodel", ".fp32umodel", ".int8umodel"):
             options = {}
     graph = load(model, progress=tell, **options)
     if not simulate:
@@ -299,6 +299,7 @@ def quantize(
     umodel: str | os.PathLike[str] | None = None,
     net_name: str = "",
     opt: int = 2,
+    batch: int = 0,
     progress: Progress | None = None,
     **model_options: Any,
 ) -> QuantizeResult:
@@ -314,8 +315,9 @@ def quantize(
         limit: calibrate with so many samples; 0: all.
         resume: file that keeps the state of a calibration that may be stopped.
         scheduler: address of a Dask cluster that calibrates.
-        umodel: path of the int8 UModel to write.
+        umodel: path of the int8 UModel to write: .umodel, or .int8umodel for the historical names.
         net_name, opt: see :func:`compile`.
+        batch: number of samples that BModel and UModel take at once; 0: that of the model.
 
     Raises:
         UserError: the model, the data or a name in the options does not fit, or a file cannot be
@@ -323,14 +325,17 @@ def quantize(
         UnsupportedError: lists every node that the chip and its runtime cannot run.
     """
     from nntc import data as datasets
-    from nntc import quant
-    from nntc.ir import umodel as umodels
+    from nntc import passes, quant
+    from nntc.passes.borders import is_quantised
 
     tell = progress or _silent
     for path in (output, umodel, save_statistics):
         if path is not None:
             check_writable(Path(path))
-    graph = load(model, progress=tell, **model_options)
+    whole = load(model, progress=tell, **model_options)
+    if is_quantised(whole):
+        raise UserError(f"{whole.name}: is quantised already")
+    graph = passes.one_sample(whole)  # samples come one by one
     if isinstance(data, datasets.Dataset):
         dataset = data
     else:
@@ -348,14 +353,27 @@ def quantize(
     if save_statistics is not None:
         known.save(save_statistics)
     made = quant.quantize(graph, known, dataset, options, tell)
+    wanted = batch or (passes.batch_of(whole) if whole is not graph else 0)
+    result = passes.with_batch(made.graph, wanted) if wanted else made.graph
     if umodel is not None:
-        umodels.save(made.graph, umodel)
+        _save_umodel(result, Path(umodel))
     compiled = None
     if output is not None:
         if not net_name and isinstance(model, (str, os.PathLike)):
             net_name = Path(model).stem
-        compiled = compile(made.graph, output, net_name=net_name, opt=opt, progress=tell)
+        compiled = compile(result, output, net_name=net_name, opt=opt, progress=tell)
     return QuantizeResult(graph, known, made, list(dataset.skipped), compiled)
+
+
+def _save_umodel(graph: Graph, path: Path) -> None:
+    """Write a quantised graph in the form that the file's name asks for."""
+    from nntc.ir import prototxt, umodel
+
+    if path.suffix != ".int8umodel":
+        umodel.save(graph, path)
+        return
+    text = prototxt.Names.of(path).unique_top("deploy", "int8")
+    prototxt.save(prototxt.Network(graph), text, path)
 
 
 def calibrate(

@@ -134,6 +134,15 @@ def test_a_model_of_batch_four_is_calibrated_sample_by_sample(here: Path) -> Non
     assert bmnetu.main(["-model", DEPLOY, "-max_n=1", "-net_name", "tiny", "-outdir", "o"]) == 0
     api.quantize("tiny.onnx", "samples.npy", "one.bmodel", options=INT8)
     assert Path("o/compilation.bmodel").read_bytes() == Path("one.bmodel").read_bytes()
+    assert bmnetu.main(["-model", DEPLOY, "-outdir", "o", "-net_name=four"]) == 0
+    api.quantize("four.onnx", "samples.npy", "four.bmodel", options=INT8, umodel="x.int8umodel")
+    assert Path("o/compilation.bmodel").read_bytes() == Path("four.bmodel").read_bytes()
+    api.compile("x.int8umodel", "again.bmodel", net_name="four")
+    assert Path("again.bmodel").read_bytes() == Path("four.bmodel").read_bytes()
+    api.quantize("tiny.onnx", "samples.npy", "b.bmodel", options=INT8, batch=4, net_name="four")
+    assert Path("b.bmodel").read_bytes() == Path("four.bmodel").read_bytes()
+    with pytest.raises(UserError, match="is quantised already"):
+        api.quantize("x.int8umodel", "samples.npy", "b.bmodel")
 
 
 def test_fp32_at_the_borders(fp32: prototxt.Names) -> None:

@@ -10,7 +10,7 @@ from nntc.core.errors import UnsupportedError, UserError
 from nntc.ir import interpret, ops
 from nntc.ir.graph import Graph
 from nntc.ir.verify import verify
-from nntc.passes.batch import batch_of, with_batch, with_input_shapes
+from nntc.passes.batch import batch_of, one_sample, with_batch, with_input_shapes
 from nntc.passes.batch_rules import _RULES
 from tests.backend.random_fixed import Maker
 from tests.passes.build import Net, array, conv, inputs_of
@@ -262,3 +262,12 @@ def test_shapes_may_differ_in_the_batch_only() -> None:
     ):
         with pytest.raises(UserError, match=message):
             with_input_shapes(graph, shapes)
+
+
+def test_one_sample() -> None:
+    net = Net()
+    graph = net.done(net.unary("relu", net.input(4, 3)))
+    assert one_sample(graph).inputs[0].shape == (1, 3)
+    net = Net()
+    mixed = net.done(net.add(net.input(4, 3), net.input(3, name="b")))
+    assert one_sample(mixed) is mixed

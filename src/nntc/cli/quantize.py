@@ -12,6 +12,8 @@ Step by step, with the same result:
   nntc quantize model.onnx --data D --save_statistics model.statistics --umodel model_int8.umodel
   nntc compile model_int8.umodel -o model_int8.bmodel
 
+or with the files and commands of docs/historical.md.
+
 DATA is a folder of pictures or of .npz files, one .npz or .npy with a leading sample axis, or an
 LMDB folder; a hundred samples are usually enough. --preprocess says how pictures become inputs; see
 docs/datasets.md.
@@ -76,6 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="FILE", help="state of a calibration; continue from it")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="calibrate on a Dask cluster")
     parser.add_argument("--opt", type=int, choices=(0, 1, 2), default=2, help="as in compile")
+    parser.add_argument("--batch", type=int, default=0, metavar="N", help="as in compile")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only problems")
 
 
@@ -123,6 +126,7 @@ def execute(args: argparse.Namespace) -> int:
             umodel=args.umodel,
             net_name=args.net_name or Path(args.model).stem,
             opt=args.opt,
+            batch=args.batch,
             progress=progress,
             **model_arguments(args),
         )

@@ -133,8 +133,9 @@ def _steps(options: dict[str, Any]) -> dict[str, Any]:
 def _data(options: dict[str, Any], graph: Any, debug: set[str]) -> Any:
     """The samples that the options name."""
     from nntc.data import from_cali_text, open_dataset
+    from nntc.passes import one_sample
 
-    inputs = {v.name: v.shape for v in calibration.sample_graph(graph).inputs}
+    inputs = {v.name: v.shape for v in one_sample(graph).inputs}
     if "use_fake_data_to_test" in debug:
         warn("cali_model: random numbers are used as data; the accuracy will be bad")
         return calibration.RandomData(inputs, options["cali_iterations"] or _FAKE_SAMPLES)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nntc.compat.arguments import Option, names, switch, target, text, warn, whole, word_of
-from nntc.core.errors import UnsupportedError, UserError
+from nntc.core.errors import UserError
 from nntc.core.files import write_bytes
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Value
@@ -100,18 +100,6 @@ class Result:
     floats: list[str]
 
 
-def sample_graph(graph: Graph) -> Graph:
-    """The network for one sample: samples come one by one."""
-    from nntc.passes import batch_of, with_batch
-
-    try:
-        return with_batch(graph, 1) if batch_of(graph) > 1 else graph
-    except UnsupportedError as err:
-        if "no batch in common" in str(err):
-            return graph
-        raise
-
-
 def quantize(
     network: Network,
     data: Any,
@@ -137,7 +125,7 @@ def quantize(
     if is_quantised(network.graph):
         raise UserError(f"{network.graph.name}: is quantised already")
     whole_graph = network.graph
-    graph = passes.simplify(sample_graph(whole_graph))
+    graph = passes.simplify(passes.one_sample(whole_graph))
     if options["load_dist"]:
         statistics = quant.Statistics.load(options["load_dist"])
         statistics.check(graph)
@@ -154,10 +142,8 @@ def quantize(
         print(f"calibration for layer = {layer.node}, forward_with_float = {in_float}")
     print("int8 calibration done.", flush=True)
     result = made.graph
-    if graph.inputs and whole_graph.inputs and graph is not whole_graph:
-        samples = whole_graph.inputs[0].shape[:1]
-        if samples != graph.inputs[0].shape[:1]:
-            result = with_batch(result, batch_of(whole_graph))
+    if graph is not whole_graph:
+        result = with_batch(result, batch_of(whole_graph))
     floats = [layer.node for layer in made.report if layer.place == "fp32"]
     return Result(Network(result, model_type=network.model_type), floats)
 

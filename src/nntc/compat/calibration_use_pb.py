@@ -40,6 +40,7 @@ def run(options: dict[str, Any]) -> None:
     """
     from nntc.ir import prototxt
     from nntc.ir.prototxt import feed
+    from nntc.passes import one_sample
 
     model = options["model"]
     if not prototxt.is_network(model):
@@ -52,7 +53,7 @@ def run(options: dict[str, Any]) -> None:
         return
     if options["fuse_preprocess"]:
         raise UserError("fuse_preprocess: the preprocessing cannot be made part of the network")
-    inputs = {v.name: v.shape for v in calibration.sample_graph(network.graph).inputs}
+    inputs = {v.name: v.shape for v in one_sample(network.graph).inputs}
     data: Any = feed.dataset(network.feeds, inputs, text_file.parent)
     if data is None:
         warn(

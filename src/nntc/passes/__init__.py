@@ -8,7 +8,7 @@ from typing import Protocol
 
 from nntc.ir.graph import Graph
 from nntc.passes.activations import RecogniseActivations
-from nntc.passes.batch import batch_of, with_batch
+from nntc.passes.batch import batch_of, one_sample, with_batch
 from nntc.passes.batch_norm import LowerBatchNorm
 from nntc.passes.common_subexpressions import CommonSubexpressions
 from nntc.passes.dead_code import DeadCode
@@ -23,7 +23,7 @@ from nntc.passes.slices import MergeSlices
 from nntc.passes.strength import ReduceStrength
 from nntc.passes.transposes import MoveTransposes
 
-__all__ = ["PIPELINE", "Pass", "batch_of", "simplify", "with_batch"]
+__all__ = ["PIPELINE", "Pass", "batch_of", "one_sample", "simplify", "with_batch"]
 
 
 class Pass(Protocol):

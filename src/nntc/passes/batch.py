@@ -69,6 +69,18 @@ def with_batch(graph: Graph, samples: int) -> Graph:
     return made
 
 
+def one_sample(graph: Graph) -> Graph:
+    """The network for one sample; *graph* itself if it is that, or if its inputs have no batch.
+
+    Raises:
+        UnsupportedError: see :func:`with_batch`.
+    """
+    first = {value.shape[:1] for value in graph.inputs}
+    if len(first) != 1 or first <= {(), (0,), (1,)}:
+        return graph
+    return with_batch(graph, 1)
+
+
 def with_input_shapes(
     graph: Graph, shapes: Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
 ) -> Graph:

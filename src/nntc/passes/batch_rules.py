@@ -57,7 +57,7 @@ def _scaled(step: Step, op: Any) -> Placed:
 
 def _fix_sum(step: Step, op: ops.FixSum) -> Placed:
     axis = step.together((0, 2))
-    for index in (1, 3):
+    for index in (1, 3, *range(4, len(step.inputs))):
         if step.axes[index] is not None:
             raise step.refuse("a factor depends on the samples")
         if step.shape(index) and op.axis == axis.index:
