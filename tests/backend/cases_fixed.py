@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nntc.core.dtype import DType
 from nntc.ir import ops
+from nntc.ir.graph import Op
 from tests.backend.cases import Made, dims, family
 
 Dims = tuple[int, ...]
@@ -187,19 +188,73 @@ def fix_sum(shape: Dims, types: str, axis: int | None, shift: int) -> Made:
     yield op, f"{whole(a, *shape)} {k} {whole(b, *shape)} {k}"
 
 
+# Signed results; unsigned ones whose offsets 16 bits hold lowered by 128 << shift, and others.
+OFFSETS = [("i8", 0), ("i8", 8), ("u8", 0), ("u8", 6), ("u8", 7), ("u8", 9), ("i8", 20), ("u8", 31)]
+BATCHES: list[Dims] = [(1, 70, 5, 6), (2, 3, 9, 9), (3, 64, 2), (4, 6, 5), (5, 130, 3, 3), (6,), ()]
+
+
+def _offset_cases(op: Op, operands: str) -> Made:
+    """Offsets of the whole range, and such that not too many results are cut off."""
+    yield op, operands
+    yield op, operands.replace(ANY["i16"], ":-9000:9000")
+
+
+def _scales(shape: Dims, axis: int, each: tuple[bool, bool]) -> list[str]:
+    """Constant factor and offset: one number, or one for every index of the axis."""
+    sizes = [shape[axis : axis + 1] if e else () for e in each]
+    return [f"={whole(kind, *s)}" for kind, s in zip(("i8", "i16"), sizes, strict=True)]
+
+
 @family(
     0,
-    shapes=[
-        ((1, 70, 5, 6), (1, 70, 5, 6)),
-        ((1, 70, 5, 6), (1, 70, 1, 1)),
-        ((4, 66, 4, 4), (4, 66, 1, 1)),
-        ((4, 6, 4, 4), (1, 6, 4, 1)),
-        ((5, 6, 4, 4), (6, 1, 4)),
-        ((7, 6, 4), ()),
-        ((2, 65), (65,)),
-        ((9,), (9,)),
-        ((3, 1, 4, 4), (3, 1, 4, 4)),
-    ],
+    shape=BATCHES,
+    kinds=["i8 i8", "u8 i8", "i8 u8", "u8 u8"],
+    axis=[0, 1, 2],
+    each=[(False, False), (False, True), (True, False), (True, True)],
+    form=OFFSETS,
+)
+def fix_sum_offset(
+    shape: Dims, kinds: str, axis: int, each: tuple[bool, bool], form: tuple[str, int]
+) -> Made:
+    """*each*: whether factors and offsets differ along the axis."""
+    a, b = kinds.split()
+    k, offset = _scales(shape, axis, each)
+    op = ops.FixSum(min(form[1] + 1, 31), TO[form[0]], axis)
+    yield from _offset_cases(op, f"{whole(a, *shape)} {k} {whole(b, *shape)} {k} {offset}")
+
+
+@family(
+    0,
+    shape=BATCHES,
+    x=BYTES,
+    axis=[0, 1, 2],
+    each=[(False, False), (False, True), (True, False), (True, True)],
+    form=OFFSETS,
+)
+def fix_affine(
+    shape: Dims, x: str, axis: int, each: tuple[bool, bool], form: tuple[str, int]
+) -> Made:
+    k, offset = _scales(shape, axis, each)
+    op = ops.FixAffine(form[1], TO[form[0]], axis)
+    yield from _offset_cases(op, f"{whole(x, *shape)} {k} {offset}")
+
+
+MUL_SHAPES: list[tuple[Dims, Dims]] = [
+    ((1, 70, 5, 6), (1, 70, 5, 6)),
+    ((1, 70, 5, 6), (1, 70, 1, 1)),
+    ((4, 66, 4, 4), (4, 66, 1, 1)),
+    ((4, 6, 4, 4), (1, 6, 4, 1)),
+    ((5, 6, 4, 4), (6, 1, 4)),
+    ((7, 6, 4), ()),
+    ((2, 65), (65,)),
+    ((9,), (9,)),
+    ((3, 1, 4, 4), (3, 1, 4, 4)),
+]
+
+
+@family(
+    0,
+    shapes=MUL_SHAPES,
     types=["i8 i8 i8", "u8 i8 i8", "i8 u8 i8", "u8 u8 u8"],
     shift=[0, 1, 7, 8, 14],
     constant=["", "="],
@@ -208,6 +263,26 @@ def fix_mul(shapes: tuple[Dims, Dims], types: str, shift: int, constant: str) ->
     a, b, y = types.split()
     op = ops.FixMul(shift, TO[y])
     yield op, f"{whole(a, *shapes[0])} {constant}{whole(b, *shapes[1])}"
+
+
+@family(
+    0,
+    shapes=MUL_SHAPES,
+    zero=[("u8", 0), ("u8", 1), ("u8", 128), ("u8", 129), ("u8", 255), ("i8", -128), ("i8", 127)],
+    offset=[0, 1, -32768, 32767, 5000, -5000],
+    form=OFFSETS,
+    constant=["", "="],
+)
+def fix_mul_zero(
+    shapes: tuple[Dims, Dims],
+    zero: tuple[str, int],
+    offset: int,
+    form: tuple[str, int],
+    constant: str,
+) -> Made:
+    op = ops.FixMul(form[1], TO[form[0]], zero[1], offset)
+    if zero[1] or offset:
+        yield op, f"{whole(zero[0], *shapes[0])} {constant}{whole('i8', *shapes[1])}"
 
 
 @family(
@@ -233,15 +308,15 @@ def lut(shape: Dims, types: str) -> Made:
         (3, 2, 3, 4, 5),
         (9, 2, 3, 4, 5),
     ],
-    to=BYTES,
+    to=[("i8", 0), ("u8", 0), ("i8", -128), ("i8", 127), ("u8", 255), ("u8", 113)],
     axis=[None, 0, 1],
     constant=["", "="],
 )
-def quantize(shape: Dims, to: str, axis: int | None, constant: str) -> Made:
+def quantize(shape: Dims, to: tuple[str, int], axis: int | None, constant: str) -> Made:
     if axis is not None and axis >= len(shape):
         return
     factors = "" if axis is None else str(shape[axis])
-    op = ops.Quantize(TO[to], axis or 0)
+    op = ops.Quantize(TO[to[0]], axis or 0, to[1])
     yield op, f"f32[{dims(*shape)}]:-3:3 {constant}f32[{factors}]:1:90"
 
 
@@ -258,12 +333,13 @@ def quantize(shape: Dims, to: str, axis: int | None, constant: str) -> Made:
         (3, 2, 3, 4, 5),
         (9, 2, 3, 4, 5),
     ],
-    kind=BYTES,
+    kind=[("i8", 0), ("u8", 0), ("i8", -128), ("i8", 127), ("u8", 255), ("u8", 113)],
     axis=[None, 0, 1],
     constant=["", "="],
 )
-def dequantize(shape: Dims, kind: str, axis: int | None, constant: str) -> Made:
+def dequantize(shape: Dims, kind: tuple[str, int], axis: int | None, constant: str) -> Made:
     if axis is not None and axis >= len(shape):
         return
     factors = "" if axis is None else str(shape[axis])
-    yield ops.Dequantize(axis or 0), f"{whole(kind, *shape)} {constant}f32[{factors}]:0.1:2"
+    op = ops.Dequantize(axis or 0, kind[1])
+    yield op, f"{whole(kind[0], *shape)} {constant}f32[{factors}]:0.1:2"

@@ -78,6 +78,16 @@ class Maker:
     def floats(self, low: float, high: float, *shape: int) -> Value:
         return self.graph.constant(self.rng.uniform(low, high, shape).astype(np.float32))
 
+    def zero(self, dtype: DType) -> int:
+        """The integer that stands for 0."""
+        return int(self.array(dtype)) if self.chance(0.4) else 0
+
+    def offsets(self, *shape: int) -> Value:
+        """For 16-bit sums; sometimes of the whole range."""
+        if self.chance(0.3):
+            return self.constant(DType.I16, *shape)
+        return self.graph.constant(self.rng.integers(-9000, 9000, shape).astype(np.int16))
+
     def add(self, op: Op, *inputs: Value) -> Value | None:
         """Append a node unless its result is too large; 8-bit results go into the pool."""
         types = op.infer(*(v.type for v in inputs))
@@ -104,15 +114,16 @@ class Maker:
     def step(self) -> None:
         self.pick(
             self.convolution, self.convolution, self.convolution, self.transposed, self.sum,
-            self.sum, self.product, self.gate, self.table, self.table, self.pooling, self.extreme,
-            self.concat, self.slice, self.move, self.move, self.pad, self.resize, self.island,
-            self.other_batch,
+            self.sum, self.affine, self.affine, self.product, self.product, self.gate, self.table,
+            self.table, self.pooling, self.extreme, self.concat, self.slice, self.move, self.move,
+            self.pad, self.resize, self.island, self.other_batch,
         )()  # fmt: skip
 
     def quantize(self, x: Value) -> None:
         axis = self.pick(0, 1, 1, 1)
         factors = (x.shape[axis],) if self.chance(0.5) and len(x.shape) > axis else ()
-        self.add(ops.Quantize(self.pick(*BYTE), axis), x, self.floats(20, 90, *factors))
+        to = self.pick(*BYTE)
+        self.add(ops.Quantize(to, axis, self.zero(to)), x, self.floats(20, 90, *factors))
 
     def _weights(self, x: Value, *shape: int) -> tuple[Value, int, int]:
         """Weights, and shifts with which their sums use most of 8 bits."""
@@ -170,9 +181,25 @@ class Maker:
         factors = (x.shape[axis],) if self.chance(0.5) else ()
         ka, kb = self.constant(DType.I8, *factors), self.constant(DType.I8, *factors)
         shift = self.pick(1, 5, 7, 8, 8, 9)
-        self.add(ops.FixSum(shift, self.pick(*BYTE), axis), x, ka, self.like(x), kb)
+        offset = [self.offsets(*factors)] if self.chance(0.4) else []
+        self.add(ops.FixSum(shift, self.pick(*BYTE), axis), x, ka, self.like(x), kb, *offset)
+
+    def affine(self) -> None:
+        x = self.any()
+        if x is None:
+            return
+        axis = self.number(0, len(x.shape) - 1)
+        factors, more = ((x.shape[axis],) if self.chance(0.7) else () for _ in range(2))
+        op = ops.FixAffine(self.pick(0, 5, 6, 7, 8, 9), self.pick(*BYTE), axis)
+        self.add(op, x, self.constant(DType.I8, *factors), self.offsets(*more))
 
     def _multiply(self, x: Value, y: Value) -> None:
+        if y.dtype is DType.I8 and self.chance(0.5):
+            zero, offset = self.number(0, 127), self.pick(0, 1, -128, 6000, -6000)
+            zero = self.pick(0, zero, -zero if x.dtype is DType.I8 else 128 + zero)
+            if zero or offset:
+                self.add(ops.FixMul(self.number(4, 8), self.pick(*BYTE), zero, offset), x, y)
+                return
         unsigned = x.dtype is y.dtype is DType.U8
         self.add(ops.FixMul(self.number(4, 8), DType.U8 if unsigned else DType.I8), x, y)
 
@@ -320,7 +347,8 @@ class Maker:
             return
         axis = self.number(0, len(x.shape) - 1)
         factors = (x.shape[axis],) if self.chance(0.5) else ()
-        y = self.graph.add(ops.Dequantize(axis), x, self.floats(0.01, 0.1, *factors)).output
+        op = ops.Dequantize(axis, self.zero(x.dtype))
+        y = self.graph.add(op, x, self.floats(0.01, 0.1, *factors)).output
         for _ in range(self.number(0, 3)):
             op, *more = self.pick(
                 (ops.Unary("relu"),),

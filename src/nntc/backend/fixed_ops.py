@@ -49,33 +49,37 @@ def replicate_constant(data: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RoundToBits(Op):
-    """fp32 |x| < 2**22 → a word whose low bits are x, rounded half to even.
+    """fp32 |x| < 2**22 → a word whose low bits are x, rounded half to even, plus *zero*.
 
     The upper bits hold the exponent of the sum that does the rounding.
     """
 
     name = "RoundToBits"
+    zero: int = 0
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(DType.I32, x.shape),)
 
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return ((x + np.float32(12582912.0)).astype(np.float32).view(np.int32),)
+        rounded = x + np.float32(12582912.0)
+        return ((rounded + np.float32(self.zero)).astype(np.float32).view(np.int32),)
 
 
 @dataclass(frozen=True)
 class ByteToFloat(Op):
-    """The low byte of a word → fp32."""
+    """The low byte of a word, minus *zero* (a number of its type) → fp32."""
 
     name = "ByteToFloat"
     signed: bool
+    zero: int = 0
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(DType.F32, x.shape),)
 
     def compute(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         low = (x & 0xFF).astype(np.uint8)
-        return ((low.view(np.int8) if self.signed else low).astype(np.float32),)
+        byte = (low.view(np.int8) if self.signed else low).astype(np.float32)
+        return (byte - np.float32(self.zero),)
 
 
 @dataclass(frozen=True)
@@ -140,29 +144,94 @@ class Int8MaxPool(ops.MaxPool):
 
 
 @dataclass(frozen=True)
+class Narrowing:
+    """How 16-bit sums become bytes: sat(R(sum + offset, shift)).
+
+    Attributes:
+        offset: of all elements, where there is no tensor of offsets.
+        flipped: offsets are 128 << shift too low, so that signed bytes are 128 too low: flipping
+            their top bits gives the unsigned ones.
+    """
+
+    shift: int
+    to: DType
+    offset: int = 0
+    flipped: bool = False
+
+    @staticmethod
+    def of(shift: int, to: DType, offsets: np.ndarray) -> tuple[Narrowing, np.ndarray]:
+        """The cheapest way, and the offsets for it (int16); one of them is in the attributes."""
+        lower = offsets.astype(np.int64) - (128 << shift)
+        flipped = to is DType.U8 and int(lower.min(initial=0)) >= -(1 << 15)
+        chosen = (lower if flipped else offsets).astype(np.int16)
+        return Narrowing(shift, to, int(chosen) if chosen.ndim == 0 else 0, flipped), chosen
+
+
+@dataclass(frozen=True)
 class Int8Sum(Op):
-    """FixSum on words. Operands: a, ka, b, kb; the factors in all four bytes of their words.
+    """FixSum on words.
+
+    Operands: a, ka, b, kb, the factors in all four bytes of their words; offsets, in both halves
+    of theirs, if they differ.
 
     Attributes:
         samples: bytes of every word that count.
         signed: of a and of b.
+        end: of the halved sums.
     """
 
     name = "Int8Sum"
     samples: int
-    shift: int
-    to: DType
     signed: tuple[bool, bool]
+    end: Narrowing
 
-    def infer(
-        self, a: TensorType, ka: TensorType, b: TensorType, kb: TensorType
-    ) -> tuple[TensorType, ...]:
-        return (TensorType(DType.I32, np.broadcast_shapes(a.shape, ka.shape, b.shape, kb.shape)),)
+    def infer(self, *args: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(*(t.shape for t in args))),)
+
+
+@dataclass(frozen=True)
+class Int8Affine(Op):
+    """FixAffine on words. Operands: x, k, offsets if they differ, as in Int8Sum.
+
+    Attributes:
+        samples: bytes of every word that count.
+        signed: of x.
+    """
+
+    name = "Int8Affine"
+    samples: int
+    signed: bool
+    end: Narrowing
+
+    def infer(self, *args: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(*(t.shape for t in args))),)
+
+
+@dataclass(frozen=True)
+class Int8Product(Op):
+    """FixMul with a zero or an offset on words: a minus *zero*, times b, which is signed.
+
+    Attributes:
+        samples: bytes of every word that count.
+        signed: of a.
+    """
+
+    name = "Int8Product"
+    samples: int
+    signed: bool
+    zero: int
+    end: Narrowing
+
+    def infer(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(a.shape, b.shape)),)
 
 
 @dataclass(frozen=True)
 class Int8Binary(Op):
-    """mul (FixMul), max or min of words; samples as in Int8Sum, max and min of one sign."""
+    """mul (FixMul without zero and offset), max or min of words; samples as in Int8Sum.
+
+    max and min have operands of one sign.
+    """
 
     name = "Int8Binary"
     fn: str
@@ -193,4 +262,4 @@ class Int8Lut(Op):
         return (TensorType(DType.I32, x.shape),)
 
 
-ELEMENTWISE = (Int8Sum, Int8Binary, Int8Lut)
+ELEMENTWISE = (Int8Sum, Int8Affine, Int8Product, Int8Binary, Int8Lut)

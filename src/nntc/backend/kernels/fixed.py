@@ -12,11 +12,14 @@ from nntc.backend.assembler import Assembler
 from nntc.backend.assembler_fixed import Fixed, Requant
 from nntc.backend.fixed_ops import (
     SAMPLES,
+    Int8Affine,
     Int8Binary,
     Int8Conv,
     Int8Lut,
     Int8MaxPool,
+    Int8Product,
     Int8Sum,
+    Narrowing,
 )
 from nntc.backend.kernels import window
 from nntc.backend.kernels.conv import ConvKernel, WindowKernel
@@ -88,6 +91,7 @@ class Int8ConvKernel(ConvKernel):
         # Two unsigned operands make an unsigned result; a signed bias of zeros changes that.
         self.biased = (biased and not op.narrow) or not (unsigned or any(op.signed))
         self.requant = Requant(op.shift, unsigned, wide=op.narrow > 0)
+        self.end, self.late = Narrowing.of(op.narrow, op.to, self.bias)
 
     @property
     def weight_words(self) -> int:
@@ -108,7 +112,8 @@ class Int8ConvKernel(ConvKernel):
         if self.op.narrow:
             # The same 16 bits for every sample.
             wide = Shape4(1, oc, 1, 1)
-            found.append(Constant((name, "late", start, stop), wide, partial(_twice, bias)))
+            late = self.late[start:stop]
+            found.append(Constant((name, "late", start, stop), wide, partial(_twice, late)))
         if self.biased:
             early = bias if not self.op.narrow else np.zeros_like(bias)
             place = Shape4(1, lanes, 1, ceil_div(ceil_div(oc, LANES), 2))
@@ -139,30 +144,44 @@ class Int8ConvKernel(ConvKernel):
         else:
             fixed.conv(asm, made, *common, rotate=self.rotate)
         if op.narrow:
-            self._narrow(asm, out, made, constants[1], samples)
+            self._late_bias(asm, out, made, constants[1], samples)
 
-    def _narrow(self, asm: Assembler, out: Local, wide: Local, bias: Local, samples: int) -> None:
+    def _late_bias(
+        self, asm: Assembler, out: Local, wide: Local, bias: Local, samples: int
+    ) -> None:
         """Bias and second shift: 16 bits → 8 bits, a group of four samples at a time."""
-        op, (groups, c, h, w) = self.op, out.shape
+        groups, c, h, w = out.shape
         for group in range(groups):
             count = min(SAMPLES, samples - SAMPLES * group)
             shape = Shape4(ceil_div(count, 2), c, h, w)
             strides = Strides(1, 2 * out.strides.c, 2 * out.strides.h, 2)
             start = wide.word + 2 * group * out.strides.n
             sums = Local(wide.buffer, shape, strides, start)
-            target = out.part(n=(group, group + 1))
-            operands = Fixed(sums, 16), Fixed(bias, 16)
-            if op.to is DType.I8:
-                fixed.arithmetic(asm, "add", target, *operands, count, shift=op.narrow)
-                continue
-            # Rounded first, what 16 bits hold for every sum and bias; then cut to 0 ... 255.
-            fixed.arithmetic(asm, "add", sums, *operands, count, bits=16, shift=op.narrow)
-            _cut_to_unsigned(asm, target, sums, count)
+            _narrow(asm, out.part(n=(group, group + 1)), sums, bias, count, self.end)
 
 
-def _cut_to_unsigned(asm: Assembler, out: Local, sums: Local, samples: int, shift: int = 0) -> None:
-    """Signed 16 bits → unsigned 8 bits with a shift; *sums* is destroyed."""
-    fixed.arithmetic(asm, "max", sums, Fixed(sums, 16), Fixed(0, 16), samples, bits=16)
+def _narrow(
+    asm: Assembler, out: Local, sums: Local, offset: Local | int, samples: int, end: Narrowing
+) -> None:
+    """16-bit sums plus an offset → 8 bits; *sums* may be destroyed."""
+    if isinstance(offset, Local) and offset.shape.n > 1:
+        # Something else than samples lies along n: a word of offsets is for two words of sums.
+        for n in range(out.shape.n):
+            one, two = (n, n + 1), (2 * n, 2 * n + 2)
+            _narrow(asm, out.part(one), sums.part(two), offset.part(one), SAMPLES, end)
+        return
+    wide, offsets = Fixed(sums, 16), Fixed(offset, 16)
+    if end.to is DType.I8 or end.flipped:
+        fixed.arithmetic(asm, "add", out, wide, offsets, samples, shift=end.shift)
+        if end.flipped:
+            asm.integer("xor", out, out, 0x80808080)
+        return
+    shift = end.shift
+    if isinstance(offset, Local) or offset:
+        # Rounded first; whatever 16 bits then cut off lies far outside a byte.
+        fixed.arithmetic(asm, "add", sums, wide, offsets, samples, bits=16, shift=shift)
+        shift = 0
+    fixed.arithmetic(asm, "max", sums, wide, Fixed(0, 16), samples, bits=16)
     positive, zero = Fixed(sums, 16, False), Fixed(0, 16, False)
     fixed.arithmetic(asm, "add", out, positive, zero, samples, shift=shift)
 
@@ -193,7 +212,7 @@ def _twice(bias: np.ndarray) -> np.ndarray:
 
 
 class Int8PointwiseKernel(PointwiseKernel):
-    """Sum, product, maximum, minimum and table look-up."""
+    """Sums, products, maximum, minimum and table look-up."""
 
     def _count(self, out: Local) -> int:
         """Samples an instruction is told; all four where n counts something else."""
@@ -202,7 +221,7 @@ class Int8PointwiseKernel(PointwiseKernel):
 
     def scratch(self, out: Local, args: list[Any]) -> list[Shape4]:
         op = self.node.op
-        if isinstance(op, Int8Sum):
+        if isinstance(op, (Int8Sum, Int8Affine, Int8Product)):
             return [out.shape._replace(n=ceil_div(self._count(out), 2))]
         if isinstance(op, Int8Lut) and op.samples > 1:
             return [out.shape] * 2
@@ -221,6 +240,14 @@ class Int8PointwiseKernel(PointwiseKernel):
         match op:
             case Int8Sum():
                 _sum(asm, op, out, args, scratch[0], count)
+            case Int8Affine():
+                x, k, *offset = args
+                operands = Fixed(x, 8, op.signed), Fixed(k)
+                fixed.arithmetic(asm, "mul", scratch[0], *operands, count, bits=16)
+                added = offset[0] if offset else op.end.offset
+                _narrow(asm, out, scratch[0], added, count, op.end)
+            case Int8Product():
+                _product(asm, op, out, args, scratch[0], count)
             case Int8Binary():
                 a, b = (Fixed(x, 8, s) for x, s in zip(args, op.signed, strict=True))
                 fixed.arithmetic(asm, op.fn, out, a, b, count, shift=op.shift)
@@ -234,17 +261,34 @@ def _sum(
     asm: Assembler, op: Int8Sum, out: Local, args: list[Any], sums: Local, samples: int
 ) -> None:
     """The halved sum in 16 bits, then the rest of the shift."""
-    a, ka, b, kb = args
+    a, ka, b, kb, *offset = args
     first, second = (Fixed(x, 8, s) for x, s in zip((a, b), op.signed, strict=True))
     fixed.arithmetic(asm, "mul", sums, first, Fixed(ka), samples, bits=16)
     fixed.arithmetic(
         asm, "mac", sums, second, Fixed(kb), samples, bits=16, shift=1, accumulate=True
     )
-    if op.to is DType.U8:
-        _cut_to_unsigned(asm, out, sums, samples, op.shift - 1)
-    else:
-        halved, zero = Fixed(sums, 16), Fixed(0, 16)
-        fixed.arithmetic(asm, "add", out, halved, zero, samples, shift=op.shift - 1)
+    _narrow(asm, out, sums, offset[0] if offset else op.end.offset, samples, op.end)
+
+
+def _product(
+    asm: Assembler, op: Int8Product, out: Local, args: list[Any], sums: Local, samples: int
+) -> None:
+    """a*b minus zero*b in 16 bits, which hold both and every (a - zero) * b."""
+    a, b = args
+    fixed.arithmetic(asm, "mul", sums, Fixed(a, 8, op.signed), Fixed(b), samples, bits=16)
+    left = -op.zero
+    if isinstance(b, int):
+        more = Fixed(left * (b - 256 if b > 127 else b), 16)
+        left = 0
+        if more.data:
+            fixed.arithmetic(asm, "add", sums, Fixed(sums, 16), more, samples, bits=16)
+    while left:
+        # A constant of 8 bits; after -128 the sum is that of a - 128, which a byte holds, too.
+        part = max(left, -128)
+        times = Fixed(part, 8, signed=part < 0)
+        fixed.arithmetic(asm, "mac", sums, Fixed(b), times, samples, bits=16, accumulate=True)
+        left -= part
+    _narrow(asm, out, sums, op.end.offset, samples, op.end)
 
 
 def _look_up(asm: Assembler, op: Int8Lut, out: Local, x: Local, scratch: list[Local]) -> None:

@@ -372,11 +372,14 @@ def _emit(t: Tile, out: Local, op: Op, args: list[Any]) -> None:
             t.asm.copy(out, x)
         case RoundToBits():
             t.asm.binary("add", out, x, ROUND)
+            if op.zero:
+                # After rounding: halves would go to the other side of an odd zero.
+                t.asm.binary("add", out, out, float(op.zero))
         case ByteToFloat():
             t.asm.integer("and", out, x, 0xFF)
             # The exponent of 2**23 above the byte; flipping the sign bit adds 128.
             t.asm.integer("xor", out, out, f32_bits(TWO23) | (128 if op.signed else 0))
-            t.asm.binary("sub", out, out, TWO23 + (128.0 if op.signed else 0.0))
+            t.asm.binary("sub", out, out, TWO23 + (128.0 if op.signed else 0.0) + op.zero)
         case Bits():
             if op.fn == "signed_shift":
                 t.asm.shift_arithmetic(out, x, args[1])

@@ -6,15 +6,20 @@ form here falls back to the operator's ordinary one, on fp32, which holds these 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nntc.backend.fixed_ops import (
     SAMPLES,
+    Int8Affine,
     Int8Binary,
     Int8Conv,
     Int8Lut,
     Int8MaxPool,
+    Int8Product,
     Int8Sum,
+    Narrowing,
     replicate_constant,
     word_shape,
 )
@@ -51,22 +56,25 @@ def _batch_kept(node: Node) -> bool:
 @rewrites(ops.Quantize)
 @packs(ops.Quantize)
 def quantize(b: Builder, node: Node) -> Value:
-    """Multiply, cut to the range, round by adding 1.5 * 2**23: the low byte is the result."""
+    """Multiply, cut to the range, round by adding 1.5 * 2**23, add the zero: the low byte is the
+    result."""
     op = node.op
     assert isinstance(op, ops.Quantize)
     x, multiplier = (b.f32(v) for v in node.operands)
-    return packing.quantize(b, x, multiplier, op.axis, op.to)
+    return packing.quantize(b, x, multiplier, op.axis, op.to, op.zero)
 
 
 @rewrites(ops.Dequantize)
 def dequantize(b: Builder, node: Node) -> Value:
-    """The byte as the mantissa of an fp32 number, minus what it is too large, times the scale."""
+    """The byte as the mantissa of an fp32 number, minus what it is too large and the zero, times
+    the scale."""
     op = node.op
     assert isinstance(op, ops.Dequantize)
     x, scale = node.operands[0], b.f32(node.operands[1])
     if b.has_words(x):
-        return packing.unpack(b, b.words(x), x.type, scale, op.axis)
-    return b.mul(b.f32(x), packing.spread_scale(b, scale, op.axis, len(x.shape)))
+        return packing.unpack(b, b.words(x), x.type, scale, op.axis, op.zero)
+    steps = b.sub(b.f32(x), float(op.zero)) if op.zero else b.f32(x)
+    return b.mul(steps, packing.spread_scale(b, scale, op.axis, len(x.shape)))
 
 
 # -- windows ------------------------------------------------------------------------------------
@@ -178,17 +186,98 @@ def max_pool(b: Builder, node: Node) -> Value | None:
 # -- element-wise ---------------------------------------------------------------------------------
 
 
-@rewrites(ops.FixSum)
 @packs(ops.FixSum)
-def fix_sum(b: Builder, node: Node) -> Value:
-    """Product, product and sum in 16 bits, then the shift to 8 bits."""
+def fix_sum(b: Builder, node: Node) -> Value | None:
     op = node.op
     assert isinstance(op, ops.FixSum)
-    left, ka, right, kb = node.operands
+    left, ka, right, kb = node.operands[:4]
     rank = len(left.shape)
+    offset = node.operands[4] if len(node.operands) > 4 else None
+    ending = _ending(b, node, offset, rank, op.axis, op.shift - 1, op.to)
+    if ending is None:
+        return None
+    end, offsets = ending
     factors = [_factor(b, node, k, rank, op.axis) for k in (ka, kb)]
-    made = Int8Sum(_used(left), op.shift, op.to, (_signed(left), _signed(right)))
-    return b.append(made, b.words(left), factors[0], b.words(right), factors[1])
+    made = Int8Sum(_used(left), (_signed(left), _signed(right)), end)
+    return b.append(made, b.words(left), factors[0], b.words(right), factors[1], *offsets)
+
+
+@rewrites(ops.FixSum)
+def fix_sum_f32(b: Builder, node: Node) -> Value:
+    """Product, product and sum in 16 bits, offset and shift to 8 bits; in fp32 if offsets differ
+    along the batch."""
+    op = node.op
+    assert isinstance(op, ops.FixSum)
+    left, ka, right, kb, offset = node.operands
+    spread = _spreader(b, left, op.axis)
+    total = b.add(b.mul(b.f32(left), spread(ka)), b.mul(b.f32(right), spread(kb)))
+    halved = b.unary("floor", b.mul(b.add(total, 1.0), 0.5))
+    return _narrow_f32(b, b.add(halved, spread(offset)), op.shift - 1, op.to)
+
+
+@packs(ops.FixAffine)
+def fix_affine(b: Builder, node: Node) -> Value | None:
+    op = node.op
+    assert isinstance(op, ops.FixAffine)
+    x, k, offset = node.operands
+    rank = len(x.shape)
+    ending = _ending(b, node, offset, rank, op.axis, op.shift, op.to)
+    if ending is None:
+        return None
+    end, offsets = ending
+    factor = _factor(b, node, k, rank, op.axis)
+    return b.append(Int8Affine(_used(x), _signed(x), end), b.words(x), factor, *offsets)
+
+
+@rewrites(ops.FixAffine)
+def fix_affine_f32(b: Builder, node: Node) -> Value:
+    """Product in 16 bits, offset and shift to 8 bits; in fp32 if offsets differ along the batch."""
+    op = node.op
+    assert isinstance(op, ops.FixAffine)
+    x, k, offset = node.operands
+    spread = _spreader(b, x, op.axis)
+    total = b.add(b.mul(b.f32(x), spread(k)), spread(offset))
+    return _narrow_f32(b, total, op.shift, op.to)
+
+
+def _spreader(b: Builder, x: Value, axis: int) -> Callable[[Value], Value]:
+    """A scale as fp32 that broadcasts to x."""
+    return lambda scale: packing.spread_scale(b, b.f32(scale), axis, len(x.shape))
+
+
+def _narrow_f32(b: Builder, total: Value, shift: int, to: DType) -> Value:
+    """sat(R(total, shift)), exact for |total| < 2**17.
+
+    Beyond a shift of 18, where a half plus the quotient may be rounded, it stays within 0 and 1.
+    """
+    limits = np.iinfo(to.numpy.name)
+    rounded = total
+    if shift:
+        rounded = b.unary("floor", b.add(b.mul(total, 2.0**-shift), 0.5))
+    return b.binary("min", b.binary("max", rounded, float(limits.min)), float(limits.max))
+
+
+def _ending(
+    b: Builder, node: Node, offset: Value | None, rank: int, axis: int, shift: int, to: DType
+) -> tuple[Narrowing, list[Value]] | None:
+    """How 16-bit sums become bytes, and the tensor of offsets if there is one.
+
+    Returns:
+        None if every sample has its own offset: words hold four samples of 8 bits, not of 16.
+    """
+    data = np.zeros((), np.int16)
+    if offset is not None:
+        if offset.data is None:
+            raise UnsupportedError(f"{node.source}: {node.op.name}: its offsets are not constant")
+        data = np.asarray(offset.data)
+        data = data.reshape(()) if data.size == 1 else data
+    end, data = Narrowing.of(shift, to, data)
+    if data.ndim == 0 or offset is None:
+        return end, []
+    if axis == 0:
+        return None
+    twice = np.stack([data, data], -1).view(np.int32)
+    return end, [b.constant(twice.reshape([-1 if a == axis else 1 for a in range(rank)]), "offset")]
 
 
 def _factor(b: Builder, node: Node, k: Value, rank: int, axis: int) -> Value:
@@ -215,9 +304,14 @@ def fixed_along_batch(data: np.ndarray) -> np.ndarray:
 @rewrites(ops.FixMul)
 @packs(ops.FixMul)
 def fix_mul(b: Builder, node: Node) -> Value:
-    """The int8 product instruction."""
+    """The int8 product instruction; with a zero or an offset in 16 bits."""
     op = node.op
     assert isinstance(op, ops.FixMul)
+    if op.zero or op.offset:
+        x, shape = node.operands[0], node.output.shape
+        end, _ = Narrowing.of(op.shift, op.to, np.array(op.offset, np.int16))
+        made = Int8Product(_used(x), _signed(x), op.zero, end)
+        return b.append(made, *(_broadcast_words(b, v, shape) for v in node.operands))
     return _binary(b, node, "mul", op.shift)
 
 

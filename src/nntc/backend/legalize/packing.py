@@ -39,11 +39,17 @@ def spread_scale(b: Builder, scale: Value, axis: int, rank: int, grouped: bool =
 
 
 def unpack(
-    b: Builder, words: Value, kind: TensorType, scale: Value | None = None, axis: int = 1
+    b: Builder,
+    words: Value,
+    kind: TensorType,
+    scale: Value | None = None,
+    axis: int = 1,
+    zero: int = 0,
 ) -> Value:
-    """Words of an 8-bit value of type *kind* as fp32, times a scale (one, or along *axis*)."""
+    """Words of an 8-bit value of type *kind*, minus *zero*, as fp32, times a scale (one, or along
+    *axis*)."""
     n, rank = _samples(kind), len(kind.shape)
-    to_float = ByteToFloat(kind.dtype is DType.I8)
+    to_float = ByteToFloat(kind.dtype is DType.I8, zero)
     if n <= SAMPLES:
         x = words
         if n > 1:
@@ -70,15 +76,18 @@ def pack(b: Builder, x: Value) -> Value:
     return _pack(b, x, None, 0, None)
 
 
-def quantize(b: Builder, x: Value, multiplier: Value, axis: int, to: DType) -> Value:
-    """Words of x times a multiplier (one, or along *axis*), rounded half to even and saturated."""
+def quantize(b: Builder, x: Value, multiplier: Value, axis: int, to: DType, zero: int = 0) -> Value:
+    """Words of x times a multiplier (one, or along *axis*), rounded half to even, plus *zero*,
+    saturated."""
     if axis == 0 and multiplier.type.size > 1:
         x = b.mul(x, spread_scale(b, multiplier, 0, len(x.shape)))
         multiplier = b.constant(np.float32(1.0))
-    return _pack(b, x, multiplier, axis, to)
+    return _pack(b, x, multiplier, axis, to, zero)
 
 
-def _pack(b: Builder, x: Value, scale: Value | None, axis: int, to: DType | None) -> Value:
+def _pack(
+    b: Builder, x: Value, scale: Value | None, axis: int, to: DType | None, zero: int = 0
+) -> Value:
     n, rank = _samples(x.type), len(x.shape)
     groups = ceil_div(n, SAMPLES)
     rest = x.shape[1:]
@@ -89,10 +98,11 @@ def _pack(b: Builder, x: Value, scale: Value | None, axis: int, to: DType | None
     if scale is not None and to is not None:
         if scale.data is None or scale.type.size > 1 or float(scale.data.reshape(-1)[0]) != 1.0:
             x = b.mul(x, spread_scale(b, scale, axis, rank, grouped))
+        # Limits are whole numbers: cutting before rounding is the same as after it.
         limits = np.iinfo(to.numpy.name)
-        x = b.binary("max", x, float(limits.min))
-        x = b.binary("min", x, float(limits.max))
-    bits = b(RoundToBits(), x)
+        x = b.binary("max", x, float(limits.min - zero))
+        x = b.binary("min", x, float(limits.max - zero))
+    bits = b(RoundToBits(zero), x)
     if n <= 1:
         return bits
     at = 1 if grouped else 0
