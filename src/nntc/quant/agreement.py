@@ -55,6 +55,23 @@ def is_limit(op: Op) -> bool:
     return isinstance(op, ops.Clip) or is_relu(op)
 
 
+def leaky_slope(node: Node) -> np.ndarray | None:
+    """The factor of negative numbers, () or one for every channel, if the node is a leaky ReLU."""
+    if isinstance(node.op, ops.LeakyRelu):
+        return np.asarray(node.op.alpha)
+    if not isinstance(node.op, ops.PRelu):
+        return None
+    x, slope = node.operands
+    if slope.data is None:
+        return None
+    if slope.data.size == 1:
+        return slope.data.reshape(()).astype(np.float64)
+    shape = np.broadcast_shapes(slope.shape, (1,) * len(x.shape))
+    if len(x.shape) < 2 or slope.data.size != x.shape[1] or shape[1] != x.shape[1]:
+        return None
+    return slope.data.reshape(-1).astype(np.float64)
+
+
 class Agreement:
     """Answers for all values of a float graph.
 
@@ -179,6 +196,14 @@ class Agreement:
         flat = np.abs(results - results[0]) <= FLAT * reach
         last = int(np.argmin(flat)) if not flat.all() else len(flat)
         return float(numbers[last - 1]) if last > 1 else None
+
+    def leaky_slope(self, value: Value) -> np.ndarray | None:
+        """The slope of the leaky ReLU that alone reads the value, if it is below 1."""
+        users = self._users.get(value, [])
+        if len(users) != 1 or users[0] in self._floating:
+            return None
+        slope = leaky_slope(users[0])
+        return slope if slope is not None and np.abs(slope).max() < 1 else None
 
     def _join(self, a: Value, b: Value) -> None:
         first, second = self.root(a), self.root(b)

@@ -9,9 +9,8 @@ import numpy as np
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
-from nntc.quant.agreement import CURVES, is_curve, is_hardswish, is_relu
+from nntc.quant.agreement import CURVES, is_curve, is_hardswish, is_relu, leaky_slope
 from nntc.quant.grid import Grid
-from nntc.quant.linear import leaky_slope
 from nntc.quant.network import Fixed
 from nntc.quant.quantizer import Quantizer
 from nntc.quant.rules import lowers

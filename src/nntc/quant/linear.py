@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Node, Value
 from nntc.quant import rounding, scales, windows
@@ -179,42 +178,21 @@ def _wanted_scales(q: Quantizer, target: Value, wanted: Grid, y: np.ndarray) -> 
     Args:
         y: samples of the result [M, P].
     """
-    scale = q.channel_scales(target, len(y))
-    users = q.users.get(target, [])
-    if len(users) != 1 or wanted.dtype is not DType.I8 or not q.varies(target):
-        return scale
-    slope = leaky_slope(users[0])
-    if slope is None or np.max(np.abs(slope)) >= 1:
-        return scale
+    slope = q.agreement.leaky_slope(target)
+    if slope is None or wanted.zero == wanted.low or not q.varies(target):
+        return q.channel_scales(target, len(y))
     slope = np.broadcast_to(slope, (len(y),))
-    least = np.minimum(scale, q.channel_scales(users[0].output, len(y)))
-    best, best_error = scale.copy(), np.full(len(y), np.inf)
+    fine, coarse = q.ranges.bounds(target)
+    best, best_error = coarse, np.full(len(y), np.inf)
     for part in np.linspace(0, 1, LEAKY_CANDIDATES):
-        step = least ** (1 - part) * scale**part
-        cut = np.maximum(-y - 128 * step[:, None], 0)
+        step = fine ** (1 - part) * coarse**part
+        cut = np.maximum(-y - (wanted.zero - wanted.low) * step[:, None], 0)
         inside = (y < 0) & (cut <= 0)
         error = (cut**2).mean(axis=1) * slope**2
         error += step**2 / 12 * ((y > 0).mean(axis=1) + slope**2 * inside.mean(axis=1))
         better = error < best_error
         best, best_error = np.where(better, step, best), np.where(better, error, best_error)
     return best
-
-
-def leaky_slope(node: Node) -> np.ndarray | None:
-    """The factor of negative numbers, () or [C], if the node is a leaky ReLU."""
-    if isinstance(node.op, ops.LeakyRelu):
-        return np.asarray(node.op.alpha)
-    if not isinstance(node.op, ops.PRelu):
-        return None
-    x, slope = node.operands
-    if slope.data is None:
-        return None
-    if slope.data.size == 1:
-        return slope.data.reshape(()).astype(np.float64)
-    shape = np.broadcast_shapes(slope.shape, (1,) * len(x.shape))
-    if len(x.shape) < 2 or slope.data.size != x.shape[1] or shape[1] != x.shape[1]:
-        return None
-    return slope.data.reshape(-1).astype(np.float64)
 
 
 def _places(

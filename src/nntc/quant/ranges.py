@@ -38,6 +38,9 @@ UNSURE, SURE = 1e4, 1e5
 LEAST_SHARE = 0.05
 """A channel's own range is at least this part of the tensor's."""
 
+LEAKY_SHARE = 0.4
+"""How much of the negative range counts where a leaky ReLU follows."""
+
 ZEROS = (8, 16, 24, 32, 48, 64, 80, 96, 112)
 """Zero points that are tried."""
 
@@ -72,13 +75,19 @@ class Ranges:
     def grid(self, value: Value) -> Grid:
         """The grid of a value with one scale."""
         dtype, zero = self._kind(value)
-        low, high = self._tensor(value)
-        return Grid(dtype, _scale(dtype, zero, np.asarray(low), np.asarray(high)), zero=zero)
+        scale = _scale(dtype, zero, *self._useful(value, self._tensor(value)))
+        return Grid(dtype, scale, zero=zero)
 
     def channels(self, value: Value) -> np.ndarray:
         """Scales that the channels' own ranges ask for, on the kind of grid that ``grid`` gives."""
         dtype, zero = self._kind(value)
-        return _scale(dtype, zero, *self._by_channel(value))
+        return _scale(dtype, zero, *self._useful(value, self._by_channel(value)))
+
+    def bounds(self, value: Value) -> tuple[np.ndarray, np.ndarray]:
+        """(scales that cover the channels' positive numbers, scales that cover all)."""
+        dtype, zero = self._kind(value)
+        low, high = self._by_channel(value)
+        return _scale(dtype, zero, np.zeros_like(low), high), _scale(dtype, zero, low, high)
 
     # -- ranges ------------------------------------------------------------------------------
 
@@ -90,14 +99,11 @@ class Ranges:
             )
         return known
 
-    def _tensor(self, value: Value) -> tuple[float, float]:
+    def _tensor(self, value: Value) -> tuple[np.ndarray, np.ndarray]:
         """(largest magnitude below zero, above zero)."""
         known, most = self._known(value), max(self.threshold(value), LEAST)
-        return self._useful(
-            value,
-            min(max(-known.minimum, 0), most),
-            most if known.maximum >= most else max(known.maximum, 0),
-        )
+        low, high = min(max(-known.minimum, 0), most), min(max(known.maximum, 0), most)
+        return np.asarray(low), np.asarray(high)
 
     def _by_channel(self, value: Value) -> tuple[np.ndarray, np.ndarray]:
         known = self._known(value)
@@ -114,13 +120,19 @@ class Ranges:
         above = np.clip(known.channel_maximum.astype(np.float64), 0, None) * MARGIN
         most = np.maximum(own, self.threshold(value))
         below, above = np.minimum(below, most), np.minimum(above, most)
-        below, above = np.maximum(below, share * low), np.maximum(above, share * high)
-        return self._useful(value, below, above)
+        return np.maximum(below, share * low), np.maximum(above, share * high)
 
-    def _useful(self, value: Value, low, high):
-        """Without numbers that the only reader, a curve, makes no difference between."""
+    def _useful(
+        self, value: Value, interval: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Without numbers that the only reader, a curve, makes little difference between."""
+        low, high = interval
         least = self._agreement.least_useful(value)
-        return (low if least is None else np.minimum(low, -least)), high
+        if least is not None:
+            low = np.minimum(low, -least)
+        elif self._agreement.leaky_slope(value) is not None:
+            low = low * LEAKY_SHARE
+        return low, high
 
     # -- kinds of grids ------------------------------------------------------------------------
 
@@ -137,7 +149,7 @@ class Ranges:
         if not self._options.asymmetric or not self._agreement.takes_zero(root):
             return DType.I8, 0
         members = [v for v in self._agreement.members(root) if v.name in self._statistics.values]
-        ranges = [self._by_channel(v) for v in members]
+        ranges = [self._useful(v, self._by_channel(v)) for v in members]
         best = (_bits(DType.I8, 0, ranges) - WORTHWHILE, DType.I8, 0)
         for zero in ZEROS:
             bits = _bits(DType.U8, zero, ranges)
