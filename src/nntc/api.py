@@ -256,13 +256,15 @@ def _interface_scales(graph: Graph) -> dict[str, float]:
 
     integer = number * scale for an input, number = integer * scale for an output.
     """
-    inputs = {v.name: 1 / float(v.scale.data) for v in graph.inputs if _one_scale(v)}
-    outputs = {v.name: float(v.scale.data) for v in graph.outputs if _one_scale(v)}
+    inputs = {v.name: 1 / step for v in graph.inputs if (step := _step(v))}
+    outputs = {v.name: step for v in graph.outputs if (step := _step(v))}
     return inputs | outputs
 
 
-def _one_scale(value: Value) -> bool:
-    return value.scale is not None and value.scale.data is not None and value.scale.shape == ()
+def _step(value: Value) -> float:
+    """The one scale of an integer value; 0 if it has none or several."""
+    scale = None if value.scale is None else value.scale.data
+    return float(scale) if scale is not None and scale.shape == () else 0.0
 
 
 @dataclass(frozen=True)

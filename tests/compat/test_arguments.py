@@ -148,6 +148,7 @@ def test_help_and_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--weight, --weights" in out
     assert COMMAND.main(lambda options: None, ["--model=m", "--count=x"]) == 2
     assert COMMAND.main(lambda options: None, ["--model=m"]) == 0
+    assert COMMAND.main(lambda options: None, []) == 2
 
 
 def test_verbs() -> None:

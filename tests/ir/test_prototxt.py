@@ -353,6 +353,14 @@ def test_ours_and_others(names: Names, tmp_path: Path) -> None:
         is_network(caffe)
 
 
+def test_a_file_of_blanks_is_looked_at_quickly(tmp_path: Path) -> None:
+    start = time.monotonic()
+    for content in (b"\n" * 5_000_000, b" " * 5_000_000, b"x" * 20_000_000):
+        (tmp_path / "net.prototxt").write_bytes(content)
+        assert not is_network(tmp_path / "net.prototxt")
+    assert time.monotonic() - start < 5
+
+
 def test_a_damaged_file_is_named(names: Names) -> None:
     text = names.test_fp32.read_text()
     names.test_fp32.write_text(text.replace("group: 1", "group: y").replace("to: u8", "to: 5"))
@@ -374,6 +382,8 @@ def test_a_damaged_file_is_named(names: Names) -> None:
     [
         "nntc_umodel: 1\n" + "layer {" * 100_000,
         "nntc_umodel: 1\n" + 'layer { type: "Data" ' * 2000,
+        "nntc_umodel: 1\n" + 'layer { type: "Input" tpo: "x" }\n' * 50_000,
+        "nntc_umodel: 1\n" + 'layer { type: "Input" top: "x" }\n' * 50_000,
         "nntc_umodel: 1\n" + 'layer { type: "X" }\n' * 20_000,
         'nntc_umodel: 1 name: "' + "\\" * 100_000,
         "nntc_umodel: 1 layer { dim: " + "9" * 200_000 + " }",

@@ -16,7 +16,7 @@ from typing import Any
 
 from nntc.cli.main import guard, printable
 from nntc.cli.options import parse_names, parse_shapes
-from nntc.core.errors import Problems, UserError
+from nntc.core.errors import EXIT_STATUS, Problems, UserError
 
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
@@ -226,11 +226,12 @@ class Command:
         """Run *action* with the parsed options; returns the exit status."""
         arguments = list(sys.argv[1:] if argv is None else argv)
 
-        def run() -> None:
+        def run() -> int:
             if not arguments or any(a in ("-h", "--help", "-help") for a in arguments):
                 print(self.usage())
-                return
+                return 0 if arguments else EXIT_STATUS
             action(self.parse(arguments))
+            return 0
 
         return guard(run)
 

@@ -60,9 +60,10 @@ def run(options: dict[str, Any]) -> Path:
     if options["net_name"]:
         graph.name = options["net_name"]
     if options["mode"] == "GenUmodel":
-        names = prototxt.Names(make_folder(options["outdir"]), Path(model).name.partition(".")[0])
-        file = names.int8_weights if quantised else names.fp32_weights
-        return prototxt.save(network, names.folder / Path(model).name, file)[0]
+        text_file, file = prototxt.partner(model) if weights is None else (model, weights)
+        folder = make_folder(options["outdir"])
+        made = [folder / Path(name).name for name in (text_file, file)]
+        return prototxt.save(network, *made)[0]
     if not quantised:
         graph = passes.simplify(graph)
     if options["shapes"]:

@@ -24,7 +24,12 @@ _BETTER = "channels have scales of their own, to which it adds nothing"
 
 OPTIONS = (
     Option("iterations", whole, 0, "samples for the statistics, spread over the data; 0: all"),
-    Option("th_method", word_of(*_METHODS), None, "how thresholds are found; default: MAX"),
+    Option(
+        "th_method",
+        word_of(*_METHODS),
+        None,
+        "how thresholds are found; default: that of nntc quantize",
+    ),
     Option("bitwidth", word_of("TO_INT8"), "TO_INT8", "TO_INT8"),
     Option("per_channel", switch, None, "a scale for every channel; default: true"),
     Option("accuracy_opt", switch, False, "depthwise convolutions in fp32"),
@@ -175,6 +180,7 @@ def quantize_options(
     users = graph.users()
 
     layer_names = _names(graph)
+    method = found.get("method", QuantizeOptions.method)
 
     def behind(given: Iterable[str]) -> tuple[str, ...]:
         """Names of layers; an input stands for what reads it."""
@@ -191,7 +197,7 @@ def quantize_options(
         float_inputs=behind(n for n in options["fpfwd_inputs"] if n not in inputs),
         float_outputs=behind(options["fpfwd_outputs"]),
         float_blocks=behind(options["fpfwd_blocks"]),
-        thresholds=_thresholds(network, graph, statistics, found.get("method", "MAX"), users),
+        thresholds=_thresholds(network, graph, statistics, method, users),
         int8_inputs=options["int8_inputs"],
         int8_outputs=options["int8_outputs"],
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from nntc.core.errors import ModelError
 
 # Bytes of a file and messages inside each other; real networks have up to 1 MB and 5 levels.
-_LARGEST = 1 << 23
+LARGEST = 1 << 23
 _DEPTH = 50
 
 _TOKEN = re.compile(
@@ -165,7 +165,7 @@ def parse(data: bytes) -> Message:
     Raises:
         ModelError: names the line that cannot be read.
     """
-    if len(data) > _LARGEST:
+    if len(data) > LARGEST:
         raise ModelError(f"{len(data)} bytes are too many for a prototxt")
     if b"\0" in data:
         raise ModelError("not a prototxt (it is no text)")

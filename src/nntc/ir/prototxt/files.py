@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from nntc.core.errors import ModelError, UserError
-from nntc.core.files import atomic_path, read_bytes
-from nntc.core.textformat import parse
+from nntc.core.files import atomic_path
+from nntc.core.textformat import LARGEST, parse
 from nntc.ir.prototxt.keys import MARK, Feed, Network
 from nntc.ir.prototxt.read import parse_network
 from nntc.ir.prototxt.write import print_network
@@ -28,8 +28,8 @@ _TEXTS = {
     ),
 }
 _OPTIMIZED = "_optimized"
-_MARK = re.compile(rb"^\s*" + MARK.encode() + rb"\s*:", re.MULTILINE)
-_MAKERS = re.compile(rb'^\s*model_type\s*:\s*"\w+2UModel"', re.MULTILINE)
+_MARK = re.compile(rb"^[ \t]*" + MARK.encode() + rb"[ \t]*:", re.MULTILINE)
+_MAKERS = re.compile(rb'^[ \t]*model_type[ \t]*:[ \t]*"\w{1,40}2UModel"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def is_network(path: str | os.PathLike[str]) -> bool:
         return True
     if not name.endswith(".prototxt"):
         return False
-    data = read_bytes(path)
+    data = _read(path)
     if _MARK.search(data):
         return True
     if _MAKERS.search(data):
@@ -104,8 +104,21 @@ def partner(path: str | os.PathLike[str]) -> tuple[Path, Path]:
             candidate = file.with_name(name.removesuffix(text) + weights + ending)
             if name.endswith(text) and candidate.is_file():
                 return file, candidate
-    named = Path(parse(read_bytes(file)).text("weights")).name
+    named = Path(parse(_read(file)).text("weights")).name
     return file, _first(file, [named] if named else [], "weights")
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """A text; of one that is too large as much as shows it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(LARGEST + 1)
+    except OSError as err:
+        raise UserError(f"{path}: cannot be read: {err.strerror or err}") from None
 
 
 def _first(file: Path, names: list[str], what: str) -> Path:
@@ -156,6 +169,6 @@ def load(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = 
         return shape(feed, text_path.parent)
 
     try:
-        return parse_network(read_bytes(text_path), constants, shape_of)
+        return parse_network(_read(text_path), constants, shape_of)
     except ModelError as err:
         raise ModelError([f"{text_path}: {problem}" for problem in err.problems]) from None

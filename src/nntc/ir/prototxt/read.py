@@ -100,6 +100,9 @@ class _Reader:
     def _collect(self, read: Callable[[Any], None], item: Any) -> None:
         with self._problems.collect():
             read(item)
+        self._stop()
+
+    def _stop(self) -> None:
         if len(self._problems) >= MOST_PROBLEMS:
             raise _Enough
 
@@ -233,6 +236,7 @@ class _Reader:
                 message.messages("include")
                 used = ("name", "type", "top", "include", "exclude", "input_param", "param")
                 _no_rest(message, f"layer {name}", used, self._problems)
+            self._stop()
         for name, kind in shapes.items():
             with self._problems.collect():
                 feed, line = feeds.get(name), lines[name]
@@ -246,6 +250,7 @@ class _Reader:
                         "input_param { shape { dim: ... } }"
                     )
                 self._graph.inputs.append(self._declare(name, line, kind))
+            self._stop()
         self.network.feeds = [feeds[name] for name in shapes if name in feeds]
 
     def _layer(self, message: Message) -> None:
