@@ -152,7 +152,11 @@ def compile(
     if not net_name and isinstance(model, (str, os.PathLike)):
         net_name = Path(model).stem
     chosen = backend.CompileOptions(
-        net_name=net_name, opt=opt, keep_values=keep_values, scales=_interface_scales(graph)
+        net_name=net_name,
+        opt=opt,
+        keep_values=keep_values,
+        scales=_interface_scales(graph),
+        zeros={v.name: v.zero for v in (*graph.inputs, *graph.outputs) if _step(v)},
     )
     result = backend.compile_graph(graph, chosen, tell)
     if output is not None:

@@ -171,6 +171,18 @@ def test_fp32_at_the_borders(fp32: prototxt.Names) -> None:
     assert bmnetu.main(["-model", DEPLOY, "-input_as_fp32=nothing", "-outdir=out"]) == 2
 
 
+def test_a_zero_point_is_said(here: Path) -> None:
+    x = samples(6)[:, 0] + 1.5
+    np.save("above.npy", x)
+    wanted = interpret.run(api.load("tiny.onnx"), {"image": x[:1]})["logits"]
+    result = api.quantize("tiny.onnx", "above.npy", "o.bmodel", options=INT8)
+    graph = result.quantized.graph
+    with Engine("o.bmodel") as engine:
+        assert engine.inputs[0].zero_point == graph.inputs[0].zero
+        found = engine(image=x[:1])["logits"]
+    np.testing.assert_allclose(found, wanted, atol=0.2 * np.abs(wanted).max())
+
+
 def test_precision_is_known_from_the_model(
     fp32: prototxt.Names, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def compile_graph(
         part.groups = [CommandGroup(*g.encode()) for g in stream.finish()]
         counts = stream.counts()
         tiu, gdma = tiu + counts[0], gdma + counts[1]
-    interface = Interface(graph, legal.graph, placement, chosen.scales)
+    interface = Interface(graph, legal.graph, placement, chosen.scales, chosen.zeros)
     chain = subnets(parts, interface)
     stage = Stage(
         inputs=interface.tensors(legal.graph.inputs),

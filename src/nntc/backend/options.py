@@ -24,12 +24,14 @@ class CompileOptions:
         opt: 0 runs every operator on its own; 1 and 2 form groups.
         scales: what the BModel says about its inputs and outputs of 8 bits, by name; of an
             input 1 / step, of an output the step.
+        zeros: the integers that stand for 0 there, where that is not 0.
     """
 
     net_name: str = ""
     keep_values: bool = False
     opt: int = 2
     scales: Mapping[str, float] = field(default_factory=dict[str, float])
+    zeros: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Interface:
     Args:
         source: the user's graph: names of the net's inputs and outputs.
         legal: the legal graph: the values behind them.
-        scales: of inputs and outputs, by name.
+        scales, zeros: of inputs and outputs, by name.
     """
 
     def __init__(
@@ -96,9 +96,11 @@ class Interface:
         legal: Graph,
         placement: Placement,
         scales: Mapping[str, float] | None = None,
+        zeros: Mapping[str, int] | None = None,
     ) -> None:
         self.placement = placement
         self._scales = dict(scales or {})
+        self._zeros = dict(zeros or {})
         self.legal = legal
         self._names: dict[Value, str] = {}
         pairs = [
@@ -140,6 +142,7 @@ class Interface:
             device_addr=self.placement.of(value).address,
             mem_type=both if value in self._on_host else MemType.TPU,
             scale=self._scales.get(name, 1.0),
+            zero_point=self._zeros.get(name, 0),
             index=index,
         )
 

@@ -54,6 +54,12 @@ def build(
         raise UserError(f"opt is {opt}; 0, 1 and 2 are possible")
     name = net_name or graph.name
     log(f"net {name}: {len(graph.nodes)} operators")
+    for value in (*graph.inputs, *graph.outputs):
+        if value.zero:
+            warn(
+                f"{value.name}: the integer {value.zero} stands for 0 (the zero point in the "
+                "BModel); for programs that know the scale only, make it fp32"
+            )
     model = api.compile(graph, net_name=name, opt=opt).model
     inputs = random_inputs(graph, seed, descriptions)
     references: tuple[list[np.ndarray], list[np.ndarray]] | None = None
