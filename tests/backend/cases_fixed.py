@@ -38,6 +38,10 @@ class Form:
     def to(self) -> DType:
         return TO[self.types.split()[2]]
 
+    def padding(self, byte: int) -> int:
+        """A byte as a number of x's type."""
+        return byte if self.types[0] == "u" or byte < 128 else byte - 256
+
 
 FORMS = [
     Form("i8 i8 i8", 0),
@@ -56,6 +60,9 @@ FORMS = [
     Form("i8 i8 i8", 15, 15),
 ]
 Window = tuple[Dims, Dims, Dims, Dims]
+PADDING = [0, 1, 113, 255]
+"""Bytes that padding holds."""
+
 WINDOWS: list[Window] = [
     ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
     ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
@@ -72,10 +79,12 @@ WINDOWS: list[Window] = [
     out=[1, 64, 70, 129],
     window=WINDOWS,
     form=FORMS,
+    byte=PADDING,
 )
-def fix_conv(image: Dims, out: int, window: Window, form: Form) -> Made:
+def fix_conv(image: Dims, out: int, window: Window, form: Form, byte: int) -> Made:
     kernel, stride, pad, dilation = window
-    op = ops.FixConv(stride, pad, dilation, 1, form.shift, form.to, form.narrow)
+    value = form.padding(byte)
+    op = ops.FixConv(stride, pad, dilation, 1, form.shift, form.to, form.narrow, value)
     yield op, form.operands(image, (out, image[1], *kernel), out)
 
 
@@ -85,12 +94,14 @@ def fix_conv(image: Dims, out: int, window: Window, form: Form) -> Made:
     batch=[1, 2, 4, 7],
     window=WINDOWS,
     form=FORMS[1::2],
+    byte=PADDING,
 )
-def fix_conv_groups(channels: Dims, batch: int, window: Window, form: Form) -> Made:
+def fix_conv_groups(channels: Dims, batch: int, window: Window, form: Form, byte: int) -> Made:
     """Channels are (in, out, groups)."""
     c, m, group = channels
     kernel, stride, pad, dilation = window
-    op = ops.FixConv(stride, pad, dilation, group, max(form.shift - 3, 0), form.to, form.narrow)
+    shift, value = max(form.shift - 3, 0), form.padding(byte)
+    op = ops.FixConv(stride, pad, dilation, group, shift, form.to, form.narrow, value)
     yield op, form.operands((batch, c, 9, 11), (m, c // group, *kernel), m)
 
 
@@ -102,12 +113,13 @@ def fix_conv_groups(channels: Dims, batch: int, window: Window, form: Form) -> M
     pad=[(0, 0, 0, 0), (16, 1, 0, 17), (2, 2, 2, 2)],
     dilation=[(1, 1), (17, 1), (2, 18)],
     group=[1, 2],
+    value=[0, -77],
 )
 def fix_conv_beyond_fields(
-    image: Dims, kernel: Dims, stride: Dims, pad: Dims, dilation: Dims, group: int
+    image: Dims, kernel: Dims, stride: Dims, pad: Dims, dilation: Dims, group: int, value: int
 ) -> Made:
     """Strides, pads and dilations that their fields cannot hold; pads beyond the kernel."""
-    op = ops.FixConv(stride, pad, dilation, group, 9, DType.I8)
+    op = ops.FixConv(stride, pad, dilation, group, 9, DType.I8, 0, value)
     yield op, f"{whole('i8', *image)} ={whole('i8', 6, image[1] // group, *kernel)}"
 
 
@@ -119,10 +131,13 @@ def fix_conv_beyond_fields(
     kernel=[1, 3],
     stride=[1, 2],
     to=BYTES,
+    value=[0, 99],
 )
-def fix_conv_1d(batch: int, length: int, channels: Dims, kernel: int, stride: int, to: str) -> Made:
+def fix_conv_1d(
+    batch: int, length: int, channels: Dims, kernel: int, stride: int, to: str, value: int
+) -> Made:
     c, m, group = channels
-    op = ops.FixConv((stride,), (1, 1), (1,), group, 7, TO[to])
+    op = ops.FixConv((stride,), (1, 1), (1,), group, 7, TO[to], 0, value)
     operands = f"{whole('i8', batch, c, length)} ={whole('i8', m, c // group, kernel)}"
     yield op, f"{operands} ={whole('i16', m)}"
 

@@ -155,7 +155,8 @@ class Maker:
         w, shift, narrow = self._weights(x, m, c // group, *kernel)
         bias = [self.constant(DType.I16, m)] if narrow or self.chance(0.7) else []
         to = self.pick(*BYTE)
-        op = ops.FixConv(strides, tuple(pads), dilations, group, shift, to, narrow)
+        zero = self.zero(x.dtype)
+        op = ops.FixConv(strides, tuple(pads), dilations, group, shift, to, narrow, zero)
         self.add(op, x, w, *bias)
 
     def transposed(self) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from nntc.backend import CompileOptions, check, compile_graph
+from nntc.backend.assembler import Assembler, System
 from nntc.backend.fixed_ops import pack_constant, word_shape
 from nntc.backend.group import Group, Tiling
 from nntc.backend.grouping import form_units
 from nntc.backend.legalize import legalize
+from nntc.backend.local import Local
 from nntc.bmodel import encode
 from nntc.core.dtype import DType
 from nntc.core.errors import UnsupportedError
@@ -104,6 +106,18 @@ WINDOWS = [
         "i8[9x130x9x12]:-128:128 =i8[130x1x3x3]:-128:128 =i16[130]:-9000:9000",
     ),
     (
+        dataclasses.replace(CONV, pads=(2, 1, 1, 2), pad_value=-77),
+        "i8[9x70x14x12]:-128:128 =i8[135x70x3x3]:-128:128 =i16[135]:-9000:9000",
+    ),
+    (
+        dataclasses.replace(CONV, group=2, narrow=3, shift=8, pad_value=200),
+        "u8[5x260x9x8]:0:256 =i8[260x130x3x3]:-128:128 =i16[260]:-9000:9000",
+    ),
+    (
+        dataclasses.replace(CONV, pads=(2, 2, 2, 2), group=130, shift=7, pad_value=255),
+        "u8[3x130x9x12]:0:256 =i8[130x1x3x3]:-128:128 =i16[130]:-9000:9000",
+    ),
+    (
         ops.FixConvTranspose((2, 3), (1, 0, 1, 0), (1, 1), 1, (0, 1), 10, DType.I8),
         "i8[9x66x7x6]:-128:128 =i8[66x70x3x3]:-128:128 =i16[70]:-9000:9000",
     ),
@@ -127,6 +141,13 @@ CUTS = [
 def test_cut_windows(
     window: tuple[ops.FixConv, str], cut: Tiling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taken = force(cut, monkeypatch)
+    assert_exact(*single(*window), opt=0)
+    assert max(t.count for t in taken) > 1
+
+
+def force(cut: Tiling, monkeypatch: pytest.MonkeyPatch) -> list[Tiling]:
+    """Every group is cut in this way, as far as it can be; what was taken."""
     taken: list[Tiling] = []
 
     def choose(self: Group) -> None:
@@ -137,8 +158,73 @@ def test_cut_windows(
         taken.append(self.tiling)
 
     monkeypatch.setattr(Group, "choose_tiling", choose)
-    assert_exact(*single(*window), opt=0)
-    assert max(t.count for t in taken) > 1
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("pads", "cut", "wanted"),
+    [
+        ((1, 0, 1, 0), Tiling(h=4), 2),
+        ((0, 2, 0, 1), Tiling(h=2), 4),
+        ((1, 1, 1, 1), Tiling(h=3, w=3), 12),
+        ((0, 0, 0, 0), Tiling(h=2), 0),
+        # Tiles are kept for the next channels, with what was filled.
+        ((1, 1, 1, 1), Tiling(c=2, h=2, channels_outside=False), 6),
+    ],
+)
+def test_only_what_is_outside_the_image_is_filled(
+    pads: tuple[int, ...], cut: Tiling, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    force(cut, monkeypatch)
+    strips: list[Local] = []
+    fill, load = Assembler.fill, Assembler.load
+
+    def count(self: Assembler, out: Local, bits: int) -> None:
+        strips.append(out)
+        assert bits & 0xFFFFFFFF == 0x95959595
+        fill(self, out, bits)
+
+    def examine(self: Assembler, target: Local, source: System) -> None:
+        # The C-model counts whole strides from the first element.
+        words = target.word + target.shape.n * target.strides.n
+        assert words * 4 <= target.buffer.size
+        load(self, target, source)
+
+    monkeypatch.setattr(Assembler, "fill", count)
+    monkeypatch.setattr(Assembler, "load", examine)
+    op = ops.FixConv((1, 1), pads, (1, 1), 1, 10, DType.I8, 0, -107)
+    assert_exact(*single(op, "i8[5x6x12x13]:-128:128 =i8[70x6x3x3]:-128:128"), opt=0)
+    assert len(strips) == wanted
+
+
+@pytest.mark.parametrize("first", ["gdma", "tiu"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_padding_of_large_images(batch: int, first: str) -> None:
+    """Chosen tilings; the image is read with its padding and, for the sum, without."""
+    graph, x = start(batch, 24, 150, 260)
+    rng = np.random.default_rng(5)
+    for group in (24, 1):
+        w = graph.constant(rng.integers(-128, 128, (24, 24 // group, 3, 3)).astype(np.int8))
+        op = ops.FixConv((1, 1), (1,) * 4, (1, 1), group, 9, DType.I8, 0, -100)
+        y = graph.add(op, x, w).output
+        offset = graph.constant(rng.integers(-9000, 9000, 24).astype(np.int16))
+        ka, kb = (graph.constant(np.array(k, np.int8)) for k in (90, 70))
+        x = graph.add(ops.FixSum(7, DType.I8), y, ka, x, kb, offset).output
+    graph.outputs.append(x)
+    inputs = images(batch, 24, 150, 260)
+    problems = differences(run(graph, inputs, first=first), interpret.run(graph, inputs), 0)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_image_with_and_without_padding() -> None:
+    """Both boxes are the same: the loaded tiles are not."""
+    graph, x = start(4, 8, 9, 9)
+    w = graph.constant(np.full((8, 1, 3, 3), 20, np.int8))
+    op = ops.FixConv((1, 1), (1,) * 4, (1, 1), 8, 8, DType.I8, 0, 55)
+    graph.outputs.append(fix_sum(graph, graph.add(op, x, w).output, x))
+    assert_exact(graph, images(4, 8, 9, 9))
+    units = [[n.op.name for n in u.nodes] for u in form_units(legalize(graph).graph)]
+    assert ["Int8Conv", "Int8Sum"] in [names[:2] for names in units]
 
 
 @pytest.mark.parametrize("batch", [1, 4, 6])

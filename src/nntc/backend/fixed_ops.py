@@ -41,6 +41,11 @@ def pack_constant(data: np.ndarray) -> np.ndarray:
     return packed.reshape(word_shape(data.shape))
 
 
+def replicate(number: int) -> int:
+    """A word (int32) with the low byte of *number* in all four bytes."""
+    return int(np.uint32((number & 0xFF) * 0x01010101).view(np.int32))
+
+
 def replicate_constant(data: np.ndarray) -> np.ndarray:
     """Every element of an i8 or u8 array in all four bytes of a word."""
     wide = np.ascontiguousarray(data).view(np.uint8).astype(np.uint32) * np.uint32(0x01010101)
@@ -111,6 +116,7 @@ class Int8Conv(Op):
         result: the result's shape in words.
         batch: true number of samples.
         signed: of x and of w.
+        pad_value: in the padding.
     """
 
     name = "Int8Conv"
@@ -125,6 +131,7 @@ class Int8Conv(Op):
     to: DType
     signed: tuple[bool, bool]
     transposed: bool = False
+    pad_value: int = 0
 
     def infer(self, *args: TensorType | None) -> tuple[TensorType, ...]:
         return (TensorType(DType.I32, self.result),)

@@ -129,9 +129,10 @@ def aligned_bytes(shape: Shape4) -> int:
     return shape.n * aligned_strides(shape).n * WORD_BYTES
 
 
-def aligned_local(shape: Shape4, label: str = "") -> Local:
-    """A new tensor in the aligned layout, with its own buffer."""
-    return Local(Buffer(aligned_bytes(shape), label), shape, aligned_strides(shape))
+def aligned_local(shape: Shape4, label: str = "", slack: int = 0) -> Local:
+    """A new tensor in the aligned layout, with its own buffer and *slack* words behind it."""
+    size = aligned_bytes(shape) + slack * WORD_BYTES
+    return Local(Buffer(size, label), shape, aligned_strides(shape))
 
 
 def compact_local(shape: Shape4, label: str = "") -> Local:

@@ -114,11 +114,10 @@ class TilePlanner:
         )
 
     def _load(self, step: Step, need: Need, fresh: dict[Any, Local]) -> Local:
-        key = (need.value, need.view, need.box, need.channels)
+        key = (need.value, need.view, need.box, need.channels, need.border, need.fill)
         local = fresh.get(key) or self._kept.get(key)
         if local is None:
-            make = compact_local if need.compact else aligned_local
-            local = make(need.shape, need.value.name)
+            local = _place_of(need)
             if self.placement is not None:
                 storage = self.placement.of(need.value)
                 step.loads.append(
@@ -126,6 +125,9 @@ class TilePlanner:
                 )
             else:
                 step.loads.append(Transfer(_nothing, local.buffer))
+            if any(need.border):
+                fill = _filler(local, need.border, need.fill)
+                step.computes.append(Compute(fill, writes=[local.buffer]))
         fresh[key] = local
         return local
 
@@ -176,13 +178,46 @@ def _bind(
     return lambda asm: kernel.emit(asm, out, args, constants, scratch, tile)
 
 
+def _place_of(need: Need) -> Local:
+    if need.compact:
+        return compact_local(need.shape, need.value.name)
+    # The C-model wants whole strides behind the first element of a load to be in local memory.
+    up, _, left, _ = need.border
+    return aligned_local(need.shape, need.value.name, up * need.shape.w + left)
+
+
 def _loader(local: Local, storage: Storage, need: Need) -> Callable[[Assembler], None]:
     dtype = need.value.dtype
     start = need.view.start(need.box) * element_bytes(dtype)
     strides = need.view.strides
+    up, _, left, _ = need.border
+    _, _, h, w = need.box.shape
+    inside = local.part(h=(up, up + h), w=(left, left + w))
 
     def emit(asm: Assembler) -> None:
-        asm.load(local, System(storage.address + start, strides, fmt(dtype)))
+        asm.load(inside, System(storage.address + start, strides, fmt(dtype)))
+
+    return emit
+
+
+def _filler(
+    local: Local, border: tuple[int, int, int, int], word: int
+) -> Callable[[Assembler], None]:
+    """Fills what the load leaves out, whole rows first: the order of the two does not matter."""
+    up, down, left, right = border
+    h, w = local.shape.h, local.shape.w
+    sides = local.part(h=(up, h - down))
+    strips = (
+        local.part(h=(0, up)),
+        local.part(h=(h - down, h)),
+        sides.part(w=(0, left)),
+        sides.part(w=(w - right, w)),
+    )
+
+    def emit(asm: Assembler) -> None:
+        for strip in strips:
+            if strip.shape.size:
+                asm.fill(strip, word)
 
     return emit
 

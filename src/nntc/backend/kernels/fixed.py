@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,11 @@ from nntc.backend.fixed_ops import (
     Int8Product,
     Int8Sum,
     Narrowing,
+    replicate,
 )
 from nntc.backend.kernels import window
 from nntc.backend.kernels.conv import ConvKernel, WindowKernel
-from nntc.backend.kernels.kernel import Constant, PointwiseKernel
+from nntc.backend.kernels.kernel import Constant, Need, Operand, PointwiseKernel
 from nntc.backend.local import Local
 from nntc.backend.space import Box
 from nntc.core.dtype import DType
@@ -97,6 +99,14 @@ class Int8ConvKernel(ConvKernel):
     def weight_words(self) -> int:
         return self.weight.size // 4
 
+    def operands(self, box: Box, part: int, parts: int) -> list[Operand]:
+        """The instruction pads with zeros; other padding is put around the tile."""
+        (need,) = super().operands(box, part, parts)
+        if not self.op.pad_value or not isinstance(need, Need):
+            return [need]
+        pads = self.geometry.tile(box)[2].pads
+        return [replace(need, border=pads, fill=replicate(self.op.pad_value))]
+
     def constants(self, box: Box, part: int, parts: int) -> list[Constant]:
         name, (start, stop) = self.node.name, box.c
         w, bias = self.weight[start:stop], self.bias[start:stop]
@@ -135,6 +145,8 @@ class Int8ConvKernel(ConvKernel):
     ) -> None:
         op, box = self.op, tile[0]
         win = self.geometry.tile(box)[2]
+        if op.pad_value:
+            win = replace(win, pads=(0, 0, 0, 0))
         samples = _samples(box, op.batch)
         bias = constants[-1] if self.biased else None
         made = scratch[0] if op.narrow else out

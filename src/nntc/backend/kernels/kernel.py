@@ -24,7 +24,8 @@ class Need:
     """A box of a value as an operand of one tile.
 
     ``channels`` above 0 asks for copies of the value's single channel in that many lanes;
-    ``compact`` for the layout of weights and biases.
+    ``compact`` for the layout of weights and biases. ``border`` are rows above and below, columns
+    left and right that are not of the value: they hold the word ``fill``.
     """
 
     value: Value
@@ -32,11 +33,14 @@ class Need:
     box: Box
     channels: int = 0
     compact: bool = False
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
+    fill: int = 0
 
     @property
     def shape(self) -> Shape4:
         n, c, h, w = self.box.shape
-        return Shape4(n, self.channels or c, h, w)
+        up, down, left, right = self.border
+        return Shape4(n, self.channels or c, up + h + down, left + w + right)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from nntc.backend.fixed_ops import (
     Int8Product,
     Int8Sum,
     Narrowing,
+    replicate,
     replicate_constant,
     word_shape,
 )
@@ -92,22 +93,29 @@ def _weights(b: Builder, node: Node) -> tuple[Value, Value | None]:
 @rewrites(ops.FixConv)
 @packs(ops.FixConv)
 def fix_conv(b: Builder, node: Node) -> Value:
-    """The int8 convolution instruction, depthwise or dense; a late bias is added in 16 bits."""
+    """The int8 convolution instruction, depthwise or dense; a late bias is added in 16 bits,
+    padding other than zeros put around the tiles in local memory."""
     op = node.op
     assert isinstance(op, ops.FixConv)
     w, bias = _weights(b, node)
     x = b.words(node.operands[0])
     conv = ops.Conv(op.strides, op.pads, op.dilations, op.group)
-    return _convolve(b, node, x, w, bias, conv)
+    return _convolve(b, node, x, w, bias, conv, op.pad_value)
 
 
 def _convolve(
-    b: Builder, node: Node, x: Value, w: Value, bias: Value | None, conv: ops.Conv
+    b: Builder,
+    node: Node,
+    x: Value,
+    w: Value,
+    bias: Value | None,
+    conv: ops.Conv,
+    pad_value: int = 0,
 ) -> Value:
-    x, w, conv = network.fit_fields(b, x, w, conv)
+    x, w, conv = network.fit_fields(b, x, w, conv, float(replicate(pad_value)))
     if x.shape[1] > MAX_C and conv.group == 1:
         x, w = _fold_channels(b, node, x, w)
-    return _int8_conv(b, node, x, w, bias, conv)
+    return _int8_conv(b, node, x, w, bias, conv, pad_value if any(conv.pads) else 0)
 
 
 def _fold_channels(b: Builder, node: Node, x: Value, w: Value) -> tuple[Value, Value]:
@@ -135,6 +143,7 @@ def _int8_conv(
     w: Value,
     bias: Value | None,
     conv: ops.Conv | ops.FixConvTranspose,
+    pad_value: int = 0,
 ) -> Value:
     op, source = node.op, node.operands[0]
     assert isinstance(op, (ops.FixConv, ops.FixConvTranspose))
@@ -150,6 +159,7 @@ def _int8_conv(
         op.to,
         (_signed(source), _signed(node.operands[1])),
         isinstance(conv, ops.FixConvTranspose),
+        pad_value,
     )
     return b.append(made, x, w, *([] if bias is None else [bias]))
 
@@ -429,8 +439,7 @@ def pad(b: Builder, node: Node) -> Value | None:
         return None
     if op.mode != "constant":
         return shapes.pad_by_positions(b, b.words(x), op)
-    value = replicate_constant(np.asarray(round(op.value)).astype(x.dtype.numpy))
-    return b.pad(b.words(x), op.pads, float(value))
+    return b.pad(b.words(x), op.pads, float(replicate(round(op.value))))
 
 
 @packs(ops.DepthToSpace, ops.SpaceToDepth)

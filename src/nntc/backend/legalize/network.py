@@ -20,8 +20,10 @@ def _reach(kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
     return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
 
 
-def _pad_spatial(b: Builder, x: Value, begins: Sequence[int], ends: Sequence[int]) -> Value:
-    return b.pad(x, (0, 0, *begins, 0, 0, *ends))
+def _pad_spatial(
+    b: Builder, x: Value, begins: Sequence[int], ends: Sequence[int], value: float = 0.0
+) -> Value:
+    return b.pad(x, (0, 0, *begins, 0, 0, *ends), value)
 
 
 @rewrites(ops.Conv)
@@ -44,8 +46,14 @@ def convolve(b: Builder, x: Value, w: Value, bias: Value | None, op: ops.Conv) -
     return _packed(b, x, w, bias, made)
 
 
-def fit_fields(b: Builder, x: Value, w: Value, op: ops.Conv) -> tuple[Value, Value, ops.Conv]:
-    """Input, weights and operator with pads, strides and dilations that the chip's fields hold."""
+def fit_fields(
+    b: Builder, x: Value, w: Value, op: ops.Conv, value: float = 0.0
+) -> tuple[Value, Value, ops.Conv]:
+    """Input, weights and operator with pads, strides and dilations that the chip's fields hold.
+
+    Args:
+        value: what the padding holds.
+    """
     spatial = len(x.shape) - 2
     begins, ends = list(op.pads[:spatial]), list(op.pads[spatial:])
     dilations, strides = list(op.dilations), list(op.strides)
@@ -56,10 +64,10 @@ def fit_fields(b: Builder, x: Value, w: Value, op: ops.Conv) -> tuple[Value, Val
     reach = _reach(w.shape[2:], dilations)
     # Large pads do not fit their fields; pads beyond the kernel would make tiles without input.
     if any(p > MAX_FIELD or p >= r for p, r in zip(begins + ends, reach * 2, strict=True)):
-        x = _pad_spatial(b, x, begins, ends)
+        x = _pad_spatial(b, x, begins, ends, value)
         begins, ends = [0] * spatial, [0] * spatial
     if any(s > MAX_FIELD for s in strides):
-        x = _pad_spatial(b, x, begins, ends)
+        x = _pad_spatial(b, x, begins, ends, value)
         begins, ends = [0] * spatial, [0] * spatial
         for i in range(spatial):
             if strides[i] > MAX_FIELD:
