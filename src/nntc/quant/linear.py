@@ -296,7 +296,7 @@ def matmul(q: Quantizer, node: Node) -> bool:
 
 
 LARGEST_WINDOW = 256
-"""Taps of a window whose mean is computed as integers; larger ones stay in fp32."""
+"""Taps of a window whose mean is taken at once; larger images are averaged by columns first."""
 
 
 @lowers(ops.AveragePool)
@@ -321,7 +321,9 @@ def mean(q: Quantizer, node: Node) -> bool:
     images = len(shape) in (3, 4) and op.axes == tuple(range(2, len(shape)))
     if x is None or op.fn != "mean" or not images:
         return False
-    kernel = shape[2:]
+    if int(np.prod(shape[2:])) > LARGEST_WINDOW and len(shape) == 4:
+        x = _column_means(q, node, x)
+    kernel = x.value.shape[2:]
     if int(np.prod(kernel)) > LARGEST_WINDOW:
         return False
     form = _average(q, node, x, kernel, (1,) * len(kernel), (0,) * (2 * len(kernel)))
@@ -329,6 +331,24 @@ def mean(q: Quantizer, node: Node) -> bool:
         form = Fixed(q.net(ops.Reshape(node.output.shape), form.value), form.grid)
     q.bind(node.output, form)
     return True
+
+
+def _column_means(q: Quantizer, node: Node, x: Fixed) -> Fixed:
+    """The means of an image's columns, on the grid of the image but for a factor near 1."""
+    channels, rows = x.value.shape[1:3]
+    shift = int(np.floor(np.log2(scales.WEIGHT_HIGH * rows)))
+    factor = round(2**shift / rows)
+    # What the factor lacks of a mean would move the zero point.
+    bias = np.full(channels, round(x.grid.zero * (2**shift - factor * rows)), np.int16)
+    weight = np.full((channels, 1, rows, 1), factor, np.int8)
+    made = q.net(
+        ops.FixConv((1, 1), (0, 0, 0, 0), (1, 1), channels, shift, x.grid.dtype),
+        x.value,
+        q.net.constant(weight, f"{node.name}.columns.weight"),
+        q.net.constant(bias, f"{node.name}.columns.bias"),
+        name=f"{node.name}.columns",
+    )
+    return Fixed(made, x.grid.scaled(x.grid.scale * (2**shift / (factor * rows))))
 
 
 def _average(
@@ -340,20 +360,18 @@ def _average(
     pads: tuple[int, ...],
 ) -> Fixed:
     """A mean over a window is a depthwise convolution with equal weights."""
-    channels, taps, ones = node.operands[0].shape[1], int(np.prod(kernel)), (1,) * len(kernel)
-    spatial = node.output.shape[2:] or ones
+    channels, taps, ones = x.value.shape[1], int(np.prod(kernel)), (1,) * len(kernel)
+    spatial = node.output.shape[2:]
     spatial = spatial if len(spatial) == len(kernel) else ones
     places = _places(q, node, spatial, taps, taps)
-    seen = places.inputs(
-        q.net.arrays(x.value), windows.Geometry.of(kernel, strides, pads, ones), x.grid.zero
-    )
+    geometry = windows.Geometry.of(kernel, strides, pads, ones)
+    seen = places.inputs(q.net.arrays(x.value), geometry, x.grid.zero)
     results = [a.reshape(*a.shape[:2], *spatial) for a in q.net.reference[node.output]]
     layer = Layer(np.full((channels, 1, taps), 1 / taps), np.zeros(channels), taps)
     fitted = fit(q, layer, x.grid, seen, places.outputs(results), node.output)
     scaling = fitted.scaling
-    op = ops.FixConv(
-        strides, pads, ones, channels, scaling.shift, fitted.grid.dtype, scaling.narrow
-    )
+    shifts = (scaling.shift, fitted.grid.dtype, scaling.narrow)
+    op = ops.FixConv(strides, pads, ones, channels, *shifts, x.grid.zero)
     weight = q.net.constant(fitted.weight.reshape(channels, 1, *kernel), f"{node.name}.weight")
     bias = q.net.constant(fitted.bias, f"{node.name}.bias")
     return Fixed(q.net(op, x.value, weight, bias, name=q.name(node.output)), fitted.grid)

@@ -38,7 +38,7 @@ UNSURE, SURE = 1e4, 1e5
 LEAST_SHARE = 0.05
 """A channel's own range is at least this part of the tensor's."""
 
-LEAKY_SHARE = 0.4
+LEAKY_SHARE = 0.2
 """How much of the negative range counts where a leaky ReLU follows."""
 
 ZEROS = (8, 16, 24, 32, 48, 64, 80, 96, 112)
