@@ -14,6 +14,7 @@ from nntc import api, bmodel
 from nntc.cli.main import main as nntc
 from nntc.compat import bmnetu, cali_model, calibration_use_pb
 from nntc.compat.build import write_fp32
+from nntc.compat.ufwio import LMDB_Dataset
 from nntc.core.errors import UserError
 from nntc.ir import interpret, prototxt
 from nntc.ir.text import print_graph
@@ -158,6 +159,13 @@ def test_a_model_of_batch_four_is_calibrated_sample_by_sample(here: Path) -> Non
     assert Path("again.bmodel").read_bytes() == Path("four.bmodel").read_bytes()
     api.quantize("tiny.onnx", "samples.npy", "b.bmodel", options=INT8, batch=4, net_name="four")
     assert Path("b.bmodel").read_bytes() == Path("four.bmodel").read_bytes()
+    # Records may hold the whole batch.
+    with LMDB_Dataset("db") as db:
+        db.put(list(samples(8).reshape(2, 4, 3, 12, 12)))
+    calibrate()
+    np.save("eight.npy", samples(8)[:, 0])
+    api.quantize("four.onnx", "eight.npy", options=INT8, umodel="y.int8umodel")
+    assert Path("tiny_bmneto.int8umodel").read_bytes() == Path("y.int8umodel").read_bytes()
     with pytest.raises(UserError, match="is quantised already"):
         api.quantize("x.int8umodel", "samples.npy", "b.bmodel")
 

@@ -306,7 +306,6 @@ def test_several_inputs_in_step(tmp_path: Path) -> None:
     both = dataset([Feed("a", "a"), Feed("b", "b")], shapes, tmp_path)
     assert isinstance(both, Together)
     assert [set(sample) for sample in both] == [{"a", "b"}] * 3
-    assert len(both.spread(2)) == 2
     swapped = dataset([Feed("a", "b"), Feed("b", "a")], shapes, tmp_path)
     assert swapped is not None
     assert swapped.digest != both.digest
@@ -314,6 +313,20 @@ def test_several_inputs_in_step(tmp_path: Path) -> None:
         dataset([Feed("a", "a"), Feed("b", "c")], shapes, tmp_path)
     with pytest.raises(UserError, match="inputs b have no Data layer"):
         dataset([Feed("a", "a")], shapes, tmp_path)
+
+
+def test_records_of_several_samples(tmp_path: Path) -> None:
+    stored = np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)
+    with LMDB_Dataset(tmp_path / "db") as db:
+        db.put(list(stored))
+    data = dataset([Feed("x", "db")], {"x": (1, 3)}, tmp_path)
+    assert data is not None
+    np.testing.assert_array_equal(
+        np.concatenate([sample["x"] for sample in data]), stored.reshape(8, 3)
+    )
+    assert data.name(5).endswith("[1]")
+    with pytest.raises(IndexError):
+        data[8]
 
 
 # -- files --------------------------------------------------------------------------------------

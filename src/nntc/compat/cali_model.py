@@ -133,6 +133,7 @@ def _steps(options: dict[str, Any]) -> dict[str, Any]:
 def _data(options: dict[str, Any], graph: Any, debug: set[str]) -> Any:
     """The samples that the options name."""
     from nntc.data import from_cali_text, open_dataset
+    from nntc.ir.prototxt.feed import Feed, dataset
     from nntc.passes import one_sample
 
     inputs = {v.name: v.shape for v in one_sample(graph).inputs}
@@ -141,6 +142,9 @@ def _data(options: dict[str, Any], graph: Any, debug: set[str]) -> Any:
         return calibration.RandomData(inputs, options["cali_iterations"] or _FAKE_SAMPLES)
     recipe = options["cali_image_preprocess"]
     treatment = from_cali_text(recipe) if recipe and recipe.strip() else None
+    if options["cali_lmdb"] and treatment is None:
+        feeds = [Feed(name, options["cali_lmdb"]) for name in inputs]
+        return dataset(feeds, inputs, Path())
     if options["cali_lmdb"]:
         return open_dataset(options["cali_lmdb"], inputs, treatment)
     if options["cali_image_path"]:

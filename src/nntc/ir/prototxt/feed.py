@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def shape(feed: Feed, folder: Path) -> tuple[int, ...]:
 
 def dataset(
     feeds: Sequence[Feed], inputs: Mapping[str, tuple[int, ...]], folder: Path
-) -> Dataset | Together | None:
+) -> Dataset | Rows | Together | None:
     """The samples for a network; None if it has no Data layers.
 
     Args:
@@ -84,17 +84,77 @@ def dataset(
     without = [name for name in inputs if name not in {feed.top for feed in feeds}]
     if without:
         raise UserError(f"inputs {', '.join(without)} have no Data layer, others have one")
-    sets = [
-        open_dataset(place(feed, folder), {feed.top: inputs[feed.top]}, preprocess(feed))
-        for feed in feeds
-    ]
+    sets: list[Dataset | Rows] = []
+    for feed in feeds:
+        where, wanted = place(feed, folder), inputs[feed.top]
+        rows = _rows(feed, where, wanted)
+        one = open_dataset(where, {feed.top: (rows, *wanted[1:])}, preprocess(feed))
+        sets.append(one if rows == wanted[0] else Rows(one, rows))
     return sets[0] if len(sets) == 1 else Together(sets)
+
+
+def _rows(feed: Feed, where: Path, wanted: tuple[int, ...]) -> int:
+    """How many samples a stored record holds: the first axis of the first one, where it fits."""
+    from nntc.data.datum import DatumError, decode_datum
+    from nntc.data.lmdb_file import FILE_NAME, LmdbReader
+
+    if feed.transforms or wanted[:1] != (1,) or not (where / FILE_NAME).is_file():
+        return wanted[0] if wanted else 1
+    reader = LmdbReader(where)
+    try:
+        array = decode_datum(reader.value(0)).array if reader.entries else None
+    except DatumError:
+        return 1
+    fits = array is not None and array.ndim == len(wanted) and array.shape[1:] == wanted[1:]
+    return max(array.shape[0], 1) if fits and array is not None else 1
+
+
+class Rows:
+    """A dataset whose samples hold several each, one by one."""
+
+    def __init__(self, whole: Dataset, rows: int) -> None:
+        self._whole, self._each = whole, rows
+        self.path = whole.path
+
+    def __len__(self) -> int:
+        return len(self._whole) * self._each
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        sample, row = divmod(index, self._each)
+        found = self._whole[sample]
+        return {name: np.ascontiguousarray(a[row : row + 1]) for name, a in found.items()}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return _readable(self)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        return self._whole.skipped
+
+    @property
+    def digest(self) -> str:
+        return f"{self._each} {self._whole.digest}"
+
+    def name(self, index: int) -> str:
+        return f"{self._whole.name(index // self._each)}[{index % self._each}]"
+
+
+def _readable(data: Rows | Together) -> Iterator[dict[str, np.ndarray]]:
+    from nntc.data import CorruptSampleError
+
+    for index in range(len(data)):
+        try:
+            yield data[index]
+        except CorruptSampleError:
+            continue
 
 
 class Together:
     """Datasets for different inputs, taken in step. Behaves like :class:`nntc.data.Dataset`."""
 
-    def __init__(self, sets: Sequence[Dataset]) -> None:
+    def __init__(self, sets: Sequence[Dataset | Rows]) -> None:
         self._sets = list(sets)
         lengths = sorted({len(one) for one in sets})
         if len(lengths) > 1:
@@ -112,13 +172,7 @@ class Together:
         return sample
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        from nntc.data import CorruptSampleError
-
-        for index in range(len(self)):
-            try:
-                yield self[index]
-            except CorruptSampleError:
-                continue
+        return _readable(self)
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -132,13 +186,3 @@ class Together:
 
     def name(self, index: int) -> str:
         return self._sets[0].name(index)
-
-    def subset(self, indices: Sequence[int]) -> Together:
-        return Together([one.subset(indices) for one in self._sets])
-
-    def spread(self, count: int) -> Together:
-        return Together([one.spread(count) for one in self._sets])
-
-    def check(self) -> Any:
-        for one in self._sets:
-            one.check()
