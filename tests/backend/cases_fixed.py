@@ -284,20 +284,25 @@ def fix_mul(shapes: tuple[Dims, Dims], types: str, shift: int, constant: str) ->
     0,
     shapes=MUL_SHAPES,
     zero=[("u8", 0), ("u8", 1), ("u8", 128), ("u8", 129), ("u8", 255), ("i8", -128), ("i8", 127)],
-    offset=[0, 1, -32768, 32767, 5000, -5000],
+    offset=["", "one", "each"],
     form=OFFSETS,
     constant=["", "="],
 )
 def fix_mul_zero(
     shapes: tuple[Dims, Dims],
     zero: tuple[str, int],
-    offset: int,
+    offset: str,
     form: tuple[str, int],
     constant: str,
 ) -> Made:
-    op = ops.FixMul(form[1], TO[form[0]], zero[1], offset)
+    a, b = shapes
+    op = ops.FixMul(form[1], TO[form[0]], zero[1], min(1, len(a) - 1))
+    if offset == "each" and len(a) < 2:
+        return
+    sizes = (a[op.axis],) if offset == "each" else ()
+    added = f" ={whole('i16', *sizes)}" if offset else ""
     if zero[1] or offset:
-        yield op, f"{whole(zero[0], *shapes[0])} {constant}{whole('i8', *shapes[1])}"
+        yield op, f"{whole(zero[0], *a)} {constant}{whole('i8', *b)}{added}"
 
 
 @family(

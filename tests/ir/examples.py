@@ -110,7 +110,7 @@ EXAMPLES: list[tuple[Op, str]] = [
     (ops.FixSum(7, DType.I8), "i8[2x4x3] i8[4] u8[2x4x3] i8[] i16[4]"),
     (ops.FixAffine(7, DType.U8), "i8[2x4x3] i8[4] i16[4]"),
     (ops.FixMul(8, DType.I8), "i8[2x4x3] u8[4x1]"),
-    (ops.FixMul(8, DType.U8, 12, -300), "u8[2x4x3] i8[4x1]"),
+    (ops.FixMul(8, DType.U8, 12), "u8[2x4x3] i8[4x1] i16[4]"),
     (ops.Lut(), "i8[2x4] u8[256]"),
 ]
 

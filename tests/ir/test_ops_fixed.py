@@ -146,13 +146,13 @@ def test_offsets(to: DType) -> None:
     )
     total = evaluate(ops.FixSum(7, to), [a, ka, b, kb, offset])[0]
     line = evaluate(ops.FixAffine(7, to), [a, ka, offset])[0]
-    product = evaluate(ops.FixMul(7, to, 12, -300), [a, b[:1, :, :1]])[0]
+    product = evaluate(ops.FixMul(7, to, 12), [a, b[:1, :, :1], offset])[0]
     for n, c, i in np.ndindex(*a.shape):
         x = int(a[n, c, i])
         half = right(x * int(ka[c]) + int(b[n, c, i]) * int(kb), 1) + int(offset[c])
         assert total[n, c, i] == cut(right(half, 6), *LIMITS[to])
         assert line[n, c, i] == cut(right(x * int(ka[c]) + int(offset[c]), 7), *LIMITS[to])
-        part = (x - 12) * int(b[0, c, 0]) - 300
+        part = (x - 12) * int(b[0, c, 0]) + int(offset[c])
         assert product[n, c, i] == cut(right(part, 7), *LIMITS[to])
 
 

@@ -218,6 +218,8 @@ class Int8Affine(Op):
 class Int8Product(Op):
     """FixMul with a zero or an offset on words: a minus *zero*, times b, which is signed.
 
+    Operands: a, b, offsets if they differ, as in Int8Sum.
+
     Attributes:
         samples: bytes of every word that count.
         signed: of a.
@@ -229,8 +231,8 @@ class Int8Product(Op):
     zero: int
     end: Narrowing
 
-    def infer(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
-        return (TensorType(DType.I32, np.broadcast_shapes(a.shape, b.shape)),)
+    def infer(self, *args: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(DType.I32, np.broadcast_shapes(*(t.shape for t in args))),)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,14 @@ def _fix_sum(step: Step, op: ops.FixSum) -> Placed:
     return op, axis
 
 
+def _fix_mul(step: Step, op: ops.FixMul) -> Placed:
+    axis = step.aligned(range(2), len(step.node.output.shape))
+    for index in range(2, len(step.inputs)):
+        if step.shape(index) and op.axis == axis.index:
+            step.repeat(index, 0, axis.each)
+    return op, axis
+
+
 def _norm(step: Step, op: Any) -> Placed:
     """Works on all axes from *axis* on."""
     axis = step.only()
@@ -257,12 +265,13 @@ def _table() -> dict[type[Op], Rule]:
         **dict.fromkeys(same, _same),
         **dict.fromkeys(leading, _leading),
         **dict.fromkeys(along, _along),
-        **dict.fromkeys((ops.Binary, ops.Where, ops.PRelu, ops.FixMul), _broadcast),
+        **dict.fromkeys((ops.Binary, ops.Where, ops.PRelu), _broadcast),
         **dict.fromkeys((ops.Quantize, ops.Dequantize, ops.FixAffine), _scaled),
         **dict.fromkeys((ops.LayerNorm, ops.RMSNorm), _norm),
         **dict.fromkeys((ops.GatherElements, ops.ScatterElements), _by_element),
         **dict.fromkeys((ops.DetectionOutput, ops.NonMaxSuppression), _found),
         ops.FixSum: _fix_sum,
+        ops.FixMul: _fix_mul,
         ops.Reduce: _reduce,
         ops.ArgReduce: _arg_reduce,
         ops.MatMul: _matmul,

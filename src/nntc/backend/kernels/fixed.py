@@ -286,7 +286,7 @@ def _product(
     asm: Assembler, op: Int8Product, out: Local, args: list[Any], sums: Local, samples: int
 ) -> None:
     """a*b minus zero*b in 16 bits, which hold both and every (a - zero) * b."""
-    a, b = args
+    a, b, *offset = args
     fixed.arithmetic(asm, "mul", sums, Fixed(a, 8, op.signed), Fixed(b), samples, bits=16)
     left = -op.zero
     if isinstance(b, int):
@@ -300,7 +300,7 @@ def _product(
         times = Fixed(part, 8, signed=part < 0)
         fixed.arithmetic(asm, "mac", sums, Fixed(b), times, samples, bits=16, accumulate=True)
         left -= part
-    _narrow(asm, out, sums, op.end.offset, samples, op.end)
+    _narrow(asm, out, sums, offset[0] if offset else op.end.offset, samples, op.end)
 
 
 def _look_up(asm: Assembler, op: Int8Lut, out: Local, x: Local, scratch: list[Local]) -> None:

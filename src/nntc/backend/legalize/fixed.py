@@ -317,11 +317,17 @@ def fix_mul(b: Builder, node: Node) -> Value:
     """The int8 product instruction; with a zero or an offset in 16 bits."""
     op = node.op
     assert isinstance(op, ops.FixMul)
-    if op.zero or op.offset:
-        x, shape = node.operands[0], node.output.shape
-        end, _ = Narrowing.of(op.shift, op.to, np.array(op.offset, np.int16))
-        made = Int8Product(_used(x), _signed(x), op.zero, end)
-        return b.append(made, *(_broadcast_words(b, v, shape) for v in node.operands))
+    left, right, *rest = node.operands
+    if op.zero or rest:
+        shape = node.output.shape
+        offset = rest[0] if rest else None
+        ending = _ending(b, node, offset, len(shape), op.axis, op.shift, op.to)
+        if ending is None:
+            raise UnsupportedError(f"{node.source}: FixMul: its offsets differ along the batch")
+        end, offsets = ending
+        made = Int8Product(_used(left), _signed(left), op.zero, end)
+        words = (_broadcast_words(b, v, shape) for v in (left, right))
+        return b.append(made, *words, *offsets)
     return _binary(b, node, "mul", op.shift)
 
 

@@ -331,25 +331,29 @@ class FixAffine(Op):
 
 @dataclass(frozen=True)
 class FixMul(Op):
-    """y = sat(R((a - zero) * b + offset, shift)); a, b i8 or u8, b broadcasts to a.
+    """y = sat(R((a - zero) * b + offset, shift)); b broadcasts to a.
 
-    The result is u8 if both operands are, else i8. With a zero or an offset b is i8, so that the
-    product fits in 16 bits, and the result may be either.
+    Operands: a, b i8 or u8, optional offset i16: one number, or one for every index of ``axis``.
+    The result is u8 if a and b are, else i8. With a zero or an offset b is i8, so that the product
+    fits in 16 bits, and the result may be either.
     """
 
     shift: int
     to: DType
     zero: int = 0
-    offset: int = 0
+    axis: int = 1
 
-    def infer(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+    def infer(
+        self, a: TensorType, b: TensorType, offset: TensorType | None = None
+    ) -> tuple[TensorType, ...]:
         need("a", a, BYTE)
         need("b", b, BYTE)
         broadcast_to("b", b.shape, a.shape)
         _need_byte(self.to)
         _need_number("zero", self.zero, a.dtype)
-        _need_number("offset", self.offset, DType.I16)
-        if self.zero or self.offset:
+        if offset is not None:
+            _need_scale("offset", offset, a, self.axis, DType.I16)
+        if self.zero or offset is not None:
             require(b.dtype is DType.I8, f"with a zero or an offset b is i8, not {b.dtype}")
         else:
             signed = DType.I8 in (a.dtype, b.dtype)
@@ -360,8 +364,12 @@ class FixMul(Op):
         _need_shift(self.shift, "shift")
         return (TensorType(self.to, a.shape),)
 
-    def compute(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-        total = np.asarray((a.astype(np.int32) - self.zero) * b + self.offset)
+    def compute(
+        self, a: np.ndarray, b: np.ndarray, offset: np.ndarray | None = None
+    ) -> tuple[np.ndarray, ...]:
+        total = np.asarray((a.astype(np.int32) - self.zero) * b)
+        if offset is not None:
+            total = np.asarray(total + along(offset.astype(np.int32), a.ndim, self.axis))
         return (saturate(rescale(total, self.shift), self.to),)
 
 
