@@ -284,7 +284,7 @@ def fix_mul(shapes: tuple[Dims, Dims], types: str, shift: int, constant: str) ->
     0,
     shapes=MUL_SHAPES,
     zero=[("u8", 0), ("u8", 1), ("u8", 128), ("u8", 129), ("u8", 255), ("i8", -128), ("i8", 127)],
-    offset=["", "one", "each"],
+    offset=["", "one", "channel", "sample"],
     form=OFFSETS,
     constant=["", "="],
 )
@@ -296,10 +296,8 @@ def fix_mul_zero(
     constant: str,
 ) -> Made:
     a, b = shapes
-    op = ops.FixMul(form[1], TO[form[0]], zero[1], min(1, len(a) - 1))
-    if offset == "each" and len(a) < 2:
-        return
-    sizes = (a[op.axis],) if offset == "each" else ()
+    op = ops.FixMul(form[1], TO[form[0]], zero[1], int(offset == "channel"))
+    sizes = a[op.axis : op.axis + 1] if offset in ("channel", "sample") else ()
     added = f" ={whole('i16', *sizes)}" if offset else ""
     if zero[1] or offset:
         yield op, f"{whole(zero[0], *a)} {constant}{whole('i8', *b)}{added}"

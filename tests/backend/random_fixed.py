@@ -198,13 +198,12 @@ class Maker:
         if y.dtype is DType.I8 and self.chance(0.5):
             zero = self.number(0, 127)
             zero = self.pick(0, zero, -zero if x.dtype is DType.I8 else 128 + zero)
-            axis = min(1, len(x.shape) - 1)
+            axis = self.number(0, len(x.shape) - 1)
             sizes = self.pick((), x.shape[axis : axis + 1])
             offset = [self.offsets(*sizes)] if not zero or self.chance(0.6) else []
             op = ops.FixMul(self.number(4, 8), self.pick(*BYTE), zero, axis)
-            if axis:
-                self.add(op, x, y, *offset)
-                return
+            self.add(op, x, y, *offset)
+            return
         unsigned = x.dtype is y.dtype is DType.U8
         self.add(ops.FixMul(self.number(4, 8), DType.U8 if unsigned else DType.I8), x, y)
 

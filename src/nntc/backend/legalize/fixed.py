@@ -311,10 +311,8 @@ def fixed_along_batch(data: np.ndarray) -> np.ndarray:
     return wide.view(np.int32)
 
 
-@rewrites(ops.FixMul)
 @packs(ops.FixMul)
-def fix_mul(b: Builder, node: Node) -> Value:
-    """The int8 product instruction; with a zero or an offset in 16 bits."""
+def fix_mul(b: Builder, node: Node) -> Value | None:
     op = node.op
     assert isinstance(op, ops.FixMul)
     left, right, *rest = node.operands
@@ -323,12 +321,24 @@ def fix_mul(b: Builder, node: Node) -> Value:
         offset = rest[0] if rest else None
         ending = _ending(b, node, offset, len(shape), op.axis, op.shift, op.to)
         if ending is None:
-            raise UnsupportedError(f"{node.source}: FixMul: its offsets differ along the batch")
+            return None
         end, offsets = ending
         made = Int8Product(_used(left), _signed(left), op.zero, end)
         words = (_broadcast_words(b, v, shape) for v in (left, right))
         return b.append(made, *words, *offsets)
     return _binary(b, node, "mul", op.shift)
+
+
+@rewrites(ops.FixMul)
+def fix_mul_f32(b: Builder, node: Node) -> Value:
+    """The int8 product instruction; with a zero or an offset in 16 bits; in fp32 if offsets differ
+    along the batch."""
+    op = node.op
+    assert isinstance(op, ops.FixMul)
+    x, factor, offset = node.operands
+    total = b.mul(b.sub(b.f32(x), float(op.zero)), b.f32(factor))
+    total = b.add(total, _spreader(b, x, op.axis)(offset))
+    return _narrow_f32(b, total, op.shift, op.to)
 
 
 @packs(ops.Binary)
