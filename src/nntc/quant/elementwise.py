@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def binary(q: Quantizer, node: Node) -> bool:
         if op.fn in ("add", "sub") and a.shape == b.shape:
             return _sum(q, node, -1 if op.fn == "sub" else 1)
         return op.fn == "mul" and _product(q, node)
-    return op.fn in ("add", "sub", "mul", "div") and _line(q, node)
+    return _line(q, node)
 
 
 # -- sums ---------------------------------------------------------------------------------------
@@ -131,16 +131,21 @@ def _product(q: Quantizer, node: Node) -> bool:
     return True
 
 
-def product(q: Quantizer, target: Value, a: Fixed, b: Fixed) -> Fixed:
-    """a * b, the zero point of b being 0; its scale follows from theirs and the shift."""
+def product(q: Quantizer, target: Value, a: Fixed, b: Fixed, line: Line | None = None) -> Fixed:
+    """a * b, the zero point of b being 0; its scale follows from theirs and the shift.
+
+    Args:
+        line: what follows the product and belongs to *target*; its factor is positive.
+    """
     grid = q.grid(target)
-    if (a.grid.zero or grid.zero) and b.grid.dtype is DType.U8:
+    added = line is not None and bool(line.offset.any())
+    if (a.grid.zero or grid.zero or added) and b.grid.dtype is DType.U8:
         half = b.grid.scaled(b.grid.scale * (255 / 127))
         b = q.convert(b, replace(half, dtype=DType.I8), f"{target.name}.factor")
     signed = DType.I8 in (a.grid.dtype, b.grid.dtype)
-    if not a.grid.zero and not grid.zero:
+    if not a.grid.zero and not grid.zero and not added:
         grid = replace(grid, dtype=DType.I8 if signed else DType.U8)
-    unit = np.asarray(a.grid.scale * b.grid.scale)
+    unit = np.asarray(a.grid.scale * b.grid.scale * (1 if line is None else line.factor))
     wanted = np.asarray(q.channel_scales(target, unit.size) if unit.ndim else grid.scale)
     # Half of the channels may want a smaller step than the common shift gives.
     shift = 0
@@ -149,64 +154,117 @@ def product(q: Quantizer, target: Value, a: Fixed, b: Fixed) -> Fixed:
     reach = np.log2(unit / wanted).min() + shift
     if reach < -1:
         shift += int(np.ceil(-1 - reach))
-    op = ops.FixMul(shift, grid.dtype, a.grid.zero, grid.zero << shift)
-    made = q.net(op, a.value, b.value, name=q.name(target))
-    form = Fixed(made, grid.scaled(unit * 2.0**shift, 1))
+    scale = unit * 2.0**shift
+    operands = [a.value, b.value]
+    if grid.zero or added:
+        offset = np.asarray((grid.zero + (line.offset / scale if line else 0)) * 2.0**shift)
+        offset = np.clip(np.rint(offset), -32768, 32767).astype(np.int16)
+        operands.append(q.net.constant(offset, f"{target.name}.offset"))
+    made = q.net(ops.FixMul(shift, grid.dtype, a.grid.zero), *operands, name=q.name(target))
+    form = Fixed(made, grid.scaled(scale, 1))
     if form.grid.varies and not q.varies(target):
         form = q.common(form, f"{target.name}.common")
     return form
 
 
+@dataclass(frozen=True)
+class Line:
+    """x * factor + offset; both () or one number for every channel."""
+
+    factor: np.ndarray
+    offset: np.ndarray
+
+    @staticmethod
+    def of(node: Node, x: Value) -> Line | None:
+        """What a node with one constant operand computes of *x*; None if it is no line."""
+        op = node.op
+        if (
+            not isinstance(op, ops.Binary)
+            or len(node.operands) != 2
+            or x.shape != node.output.shape
+        ):
+            return None
+        a, b = node.operands
+        other = b if a is x else a
+        if other.data is None or op.fn not in ("add", "sub", "mul", "div"):
+            return None
+        numbers = _by_channel(other.data.astype(np.float64), x)
+        if numbers is None or (op.fn == "div" and (b is x or not numbers.all())):
+            return None
+        one, none = np.ones(()), np.zeros(())
+        if op.fn == "add":
+            return Line(one, numbers)
+        if op.fn == "sub":
+            return Line(-one, numbers) if b is x else Line(one, -numbers)
+        return Line(numbers if op.fn == "mul" else 1 / numbers, none)
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.factor.ndim == self.offset.ndim == 0
+
+    def then(self, other: Line) -> Line:
+        """*other* of this line."""
+        factor = np.asarray(self.factor * other.factor)
+        return Line(factor, np.asarray(self.offset * other.factor + other.offset))
+
+
 def _line(q: Quantizer, node: Node) -> bool:
-    """A sum, difference, product or quotient with constants."""
-    op = node.op
-    assert isinstance(op, ops.Binary)
+    """A sum, difference, product or quotient with constants, and those that follow it."""
     a, b = node.operands
-    x_value, other = (a, b) if b.data is not None else (b, a)
-    x = q.net.fixed(x_value)
-    if x is None or other.data is None or x_value.shape != node.output.shape:
+    x_value = a if b.data is not None else b
+    x, line = q.net.fixed(x_value), Line.of(node, x_value)
+    if x is None or line is None or (x.grid.varies and x.grid.axis != 1):
         return False
-    numbers = _by_channel(other.data.astype(np.float64), x_value)
-    if numbers is None or (op.fn == "div" and (x_value is b or not numbers.all())):
-        return False
-    if x.grid.varies and x.grid.axis != 1:
-        return False
-    sign = -1.0 if op.fn == "sub" and x_value is b else 1.0
-    factor, offset = np.asarray(sign), np.zeros(())
-    if op.fn in ("mul", "div"):
-        factor = numbers if op.fn == "mul" else 1 / numbers
-        if not np.isfinite(factor).all():
-            return False
-    else:
-        offset = -numbers if op.fn == "sub" and x_value is a else numbers
-    if factor.min() > 0 and not offset.any():
-        scale = np.asarray(x.grid.scale * factor)
-        if scale.ndim == 0 or q.varies(node.output):
-            q.bind(node.output, Fixed(x.value, x.grid.scaled(scale, 1)))
+    target, rest = following(q, node.output)
+    line = line if rest is None else line.then(rest)
+    if line.factor.min() > 0 and not line.offset.any():
+        scale = np.asarray(x.grid.scale * line.factor)
+        if scale.ndim == 0 or q.varies(target):
+            q.bind(target, Fixed(x.value, x.grid.scaled(scale, 1)))
             return True
-    grid = q.grid(node.output)
+    grid = q.grid(target)
     channels = x_value.shape[1] if len(x_value.shape) > 1 else 1
-    fx = np.broadcast_to(x.grid.scale * factor, (channels,))
-    scale = q.channel_scales(node.output, channels)
+    factor = np.broadcast_to(x.grid.scale * line.factor, (channels,))
+    scale = q.channel_scales(target, channels)
     shift = 0
-    while np.abs(fx / scale * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < MAX_SHIFT:
+    while np.abs(factor / scale * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < MAX_SHIFT:
         shift += 1
     # The offset has to fit in 16 bits, too.
-    while shift and (np.abs(offset / scale) + 512).max() * 2.0**shift > 32767:
+    while shift and (np.abs(line.offset / scale) + 512).max() * 2.0**shift > 32767:
         shift -= 1
-    if np.abs(fx / scale * 2.0**shift).max() > FACTOR_HIGH or shift < 3:
-        return False
-    k = np.rint(fx / scale * 2.0**shift)
-    constant = (offset / scale + grid.zero) * 2.0**shift - x.grid.zero * k
+    k = np.clip(np.rint(factor / scale * 2.0**shift), -128, FACTOR_HIGH)
+    offset = (line.offset / scale + grid.zero) * 2.0**shift - x.grid.zero * k
     made = q.net(
         ops.FixAffine(shift, grid.dtype),
         x.value,
         q.net.constant(k.astype(np.int8)),
-        q.net.constant(np.clip(np.rint(constant), -32768, 32767).astype(np.int16)),
-        name=q.name(node.output),
+        q.net.constant(np.clip(np.rint(offset), -32768, 32767).astype(np.int16)),
+        name=q.name(target),
     )
-    q.bind(node.output, Fixed(made, grid.scaled(scale if q.varies(node.output) else scale[0])))
+    q.bind(target, Fixed(made, grid.scaled(scale if q.varies(target) else scale[0])))
     return True
+
+
+def following(
+    q: Quantizer, value: Value, scalar: bool = False, rising: bool = False
+) -> tuple[Value, Line | None]:
+    """The lines that alone read a value, one after another: the last result, and all as one.
+
+    Args:
+        scalar: only lines that are the same for all channels.
+        rising: only lines with positive factors.
+    """
+    line = None
+    while True:
+        node = q.only_reader(value)
+        found = None if node is None else Line.of(node, value)
+        if node is None or found is None:
+            return value, line
+        if (scalar and not found.is_scalar) or (rising and found.factor.min() <= 0):
+            return value, line
+        q.absorb(node)
+        line = found if line is None else line.then(found)
+        value = node.output
 
 
 def _by_channel(numbers: np.ndarray, x: Value) -> np.ndarray | None:
@@ -248,38 +306,38 @@ def curve(q: Quantizer, node: Node) -> bool:
     if not is_curve(op) or not node.output.dtype.is_float:
         return False
     if is_hardswish(op) and x.grid.varies and x.grid.axis == 1:
-        q.bind(node.output, _hardswish(q, node.output, x))
+        target, line = following(q, node.output, rising=True)
+        q.bind(target, product(q, target, x, _gate(q, target, x), line))
     else:
-        q.bind(node.output, _table(q, node, q.common(x, f"{node.name}.common")))
+        _table(q, node, q.common(x, f"{node.name}.common"))
     return True
 
 
-def _table(q: Quantizer, node: Node, x: Fixed) -> Fixed:
-    """The function's 256 results."""
-    grid = q.grid(node.output)
+def _table(q: Quantizer, node: Node, x: Fixed) -> None:
+    """The function's 256 results, with the lines that follow."""
     numbers = x.grid.real(np.arange(256, dtype=np.uint8).view(x.grid.dtype.numpy))
     real = node.op.compute(numbers.astype(np.float32))[0].astype(np.float64)
+    target, line = following(q, node.output, scalar=True)
+    if line is not None:
+        real = real * line.factor + line.offset
+    grid = q.grid(target)
     steps = np.rint(np.nan_to_num(real / grid.scale)) + grid.zero
     steps = np.clip(steps, grid.low, grid.high).astype(grid.dtype.numpy)
     table = q.net.constant(steps, f"{node.name}.table")
-    return Fixed(q.net(ops.Lut(), x.value, table, name=q.name(node.output)), grid)
+    q.bind(target, Fixed(q.net(ops.Lut(), x.value, table, name=q.name(target)), grid))
 
 
-def _hardswish(q: Quantizer, target: Value, x: Fixed) -> Fixed:
-    """x * clip(x / 6 + 1/2, 0, 1): keeps the channels' own scales, and costs less than a table."""
+def _gate(q: Quantizer, target: Value, x: Fixed) -> Fixed:
+    """clip(x / 6 + 1/2, 0, 1): x times it is the hard-swish, which keeps the channels' own scales
+    and costs less than a table."""
     slope = x.grid.scale / 6 * GATE
     shift = 0
     while (slope * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < 7:
         shift += 1
-    k = np.rint(slope * 2.0**shift)
+    k = np.clip(np.rint(slope * 2.0**shift), 0, FACTOR_HIGH)
     offset = np.clip(np.rint(GATE / 2 * 2.0**shift - x.grid.zero * k), -32768, 32767)
     name = f"{target.name}.gate"
-    gate = q.net(
-        ops.FixAffine(shift, DType.I8),
-        x.value,
-        q.net.constant(np.clip(k, 0, FACTOR_HIGH).astype(np.int8), name),
-        q.net.constant(offset.astype(np.int16), name),
-        name=f"{name}.raw",
-    )
-    gate = q.net(ops.Binary("max"), gate, q.net.constant(np.zeros((), np.int8), name), name=name)
-    return product(q, target, x, Fixed(gate, Grid(DType.I8, np.asarray(1 / GATE))))
+    operands = [q.net.constant(k.astype(np.int8)), q.net.constant(offset.astype(np.int16))]
+    raw = q.net(ops.FixAffine(shift, DType.I8), x.value, *operands, name=f"{name}.raw")
+    gate = q.net(ops.Binary("max"), raw, q.net.constant(np.zeros((), np.int8)), name=name)
+    return Fixed(gate, Grid(DType.I8, np.asarray(1 / GATE)))

@@ -90,17 +90,26 @@ class Quantizer:
     def limits(self, node: Node) -> tuple[Value, ops.Clip | None]:
         """The value that a node's integer form computes: its own, or that of the ReLU or Clip
         which alone reads it; and the limits of that."""
-        users = self.users.get(node.output, [])
-        if node.output in self._outputs or len(users) != 1 or users[0] in self.floating:
-            return node.output, None
-        user, op = users[0], users[0].op
+        user = self.only_reader(node.output)
+        op = None if user is None else user.op
         if isinstance(op, ops.Unary) and op.fn == "relu":
             op = ops.Clip(0.0, np.inf)
-        if not isinstance(op, ops.Clip):
+        if user is None or not isinstance(op, ops.Clip):
             return node.output, None
-        self._done.add(user)
-        self.net.run_reference(user)
+        self.absorb(user)
         return user.output, op
+
+    def only_reader(self, value: Value) -> Node | None:
+        """The node that alone reads a value, if it may become one with the value's producer."""
+        users = self.users.get(value, [])
+        if value in self._outputs or len(users) != 1 or users[0] in self.floating:
+            return None
+        return users[0]
+
+    def absorb(self, node: Node) -> None:
+        """*node* is computed together with what it reads."""
+        self._done.add(node)
+        self.net.run_reference(node)
 
     def integers(self, value: Value) -> Fixed:
         """The value as integers; quantised here if it exists in fp32 only."""
@@ -136,7 +145,7 @@ class Quantizer:
         return self.ranges.grid(value)
 
     def channel_scales(self, value: Value, channels: int) -> np.ndarray:
-        """Scales that the ranges of the channels ask for; equal where the value may have but one."""
+        """Scales that the channels' ranges ask for; equal where the value may have but one."""
         if self.varies(value):
             return self.ranges.channels(value)
         return self.ranges.grid(value).channels(channels).copy()
@@ -212,7 +221,7 @@ class Quantizer:
             for value, made in zip(node.outputs, self.net.several(node.op, *inputs), strict=True):
                 self.net.bind(value, made)
         value = node.output
-        if len(self._done) > before:
+        for _ in range(len(self._done) - before):
             value = self.users[value][0].output
         self.report.append(
             LayerReport(

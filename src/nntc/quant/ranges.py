@@ -1,8 +1,8 @@
 """Which real numbers the 8-bit integers of a value cover.
 
-A value that is never negative takes u8 from 0. One that is about as negative as positive takes i8. In
-between (hard-swish, SiLU, leaky ReLU: a little below zero, far above) u8 with a zero point covers the
-range with up to twice as many steps.
+A value that is never negative takes u8 from 0. One that is about as negative as positive takes i8.
+In between (hard-swish, SiLU, leaky ReLU: a little below zero, far above) u8 with a zero point
+covers the range with up to twice as many steps.
 
 The range of a whole tensor comes from the threshold method. A channel may have a smaller range of
 its own, but only as far as the samples can show it: for a channel seen at few places, the largest
