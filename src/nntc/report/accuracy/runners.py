@@ -38,15 +38,17 @@ class Form:
     Attributes:
         shape: for the runner's own batch.
         dtype: of the arrays.
-        scale: what integers stand for: number = integer * scale; float64 () or [channels of
-            axis 1]. None: the arrays are the numbers.
+        scale: what integers stand for: number = (integer - zero) * scale; float64 () or [channels
+            of axis 1]. None: the arrays are the numbers.
         place: the type in which the tensor is computed, for people.
+        zero: the integer that stands for 0.
     """
 
     shape: Shape
     dtype: np.dtype[np.generic]
     scale: np.ndarray | None = None
     place: str = ""
+    zero: int = 0
 
     @property
     def is_real(self) -> bool:
@@ -57,7 +59,7 @@ class Form:
         """The numbers that *array* stands for."""
         if self.scale is None:
             return array
-        return np.asarray(array.astype(np.float32) * self._step(array.ndim))
+        return np.asarray((array.astype(np.float32) - self.zero) * self._step(array.ndim))
 
     def given(self, numbers: np.ndarray) -> np.ndarray:
         """*numbers* in this form: rounded and saturated where it is one of integers."""
@@ -65,7 +67,7 @@ class Form:
             return np.asarray(numbers, self.dtype)
         limits = np.iinfo(self.dtype.name)
         with np.errstate(all="ignore"):
-            steps = np.nan_to_num(np.rint(numbers / self._step(numbers.ndim)))
+            steps = np.nan_to_num(np.rint(numbers / self._step(numbers.ndim)) + self.zero)
         return np.clip(steps, limits.min, limits.max).astype(self.dtype)
 
     def _step(self, rank: int) -> np.ndarray:
@@ -116,7 +118,7 @@ def value_form(value: Value) -> Form:
         axis = value.shape[1] if len(value.shape) > 1 else 1
         if len(numbers) in (1, axis) and np.isfinite(numbers).all() and (numbers > 0).all():
             scale = np.asarray(numbers[0] if len(numbers) == 1 else numbers)
-    return Form(value.shape, dtype, scale, _place(dtype))
+    return Form(value.shape, dtype, scale, _place(dtype), value.zero)
 
 
 def _place(dtype: np.dtype[np.generic]) -> str:

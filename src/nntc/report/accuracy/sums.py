@@ -22,11 +22,11 @@ class ErrorSums:
         signal, noise, product, offset: float64 [channels]: sums of a², (b-a)², a(b-a), b-a.
         clipped: sum of (b-a)² where the integer is at a limit and the reference lies beyond.
         reach: float64 [channels]: the largest |a|.
-        used: int64 [channels]: the largest |integer|.
-        nonzero: int64 [channels]: integers that are not 0.
+        used: int64 [channels]: the largest |integer - zero|.
+        nonzero: int64 [channels]: integers that do not stand for 0.
         largest_error, low, high: the largest |b-a|; the range of a.
         own_noise: sum of (b-a)² if the inputs were exact; None if that is not known.
-        limits: the smallest and largest integer, None for real numbers.
+        limits: the smallest and largest integer - zero, None for real numbers.
         distributions: of a, of b and of b-a, in steps of the grid where there is one; None if
             they are not wanted.
     """
@@ -46,7 +46,7 @@ class ErrorSums:
         self.limits: tuple[int, int] | None = None
         if form.scale is not None:
             info = np.iinfo(form.dtype.name)
-            self.limits = (int(info.min), int(info.max))
+            self.limits = (int(info.min) - form.zero, int(info.max) - form.zero)
         self.distributions: tuple[ValueStatistics, ...] | None = None
         if distributions:
             # Of all channels together: histograms of each would need megabytes.
@@ -95,7 +95,7 @@ class ErrorSums:
         scale = self.scale
         b = raw.astype(np.float64)
         if scale is not None:
-            b *= scale[block, None]
+            b = (b - self.form.zero) * scale[block, None]
         bad = ~(np.isfinite(a) & np.isfinite(b))
         if bad.any():
             same = (a == b) | (np.isnan(a) & np.isnan(b))
@@ -123,11 +123,10 @@ class ErrorSums:
     ) -> None:
         assert self.limits is not None
         low, high = self.limits
+        steps = raw.astype(np.int64) - self.form.zero
         # The 0 of unsigned integers is where a ReLU cuts off, no accident.
-        at_limit = (raw == high) | (raw == low) if low else raw == high
+        at_limit = (steps == high) | (steps == low) if low else steps == high
         self.saturated += int(at_limit.sum())
         self.clipped += float(np.square(error[at_limit & (np.abs(a) > np.abs(b))]).sum())
-        self.used[block] = np.maximum(
-            self.used[block], np.abs(raw.astype(np.int64)).max(axis=(0, 2))
-        )
-        self.nonzero[block] += np.count_nonzero(raw, axis=(0, 2))
+        self.used[block] = np.maximum(self.used[block], np.abs(steps).max(axis=(0, 2)))
+        self.nonzero[block] += np.count_nonzero(steps, axis=(0, 2))
