@@ -36,8 +36,11 @@ class _Names:
     def __init__(self, graph: Graph) -> None:
         self.problems = Problems(UserError)
         self._found: dict[str, Node] = {}
+        # A node may be called what another one was made of: its own name goes first.
         for node in graph.nodes:
-            for name in (node.name, node.source, *(v.name for v in node.outputs)):
+            self._found[node.name] = node
+        for node in graph.nodes:
+            for name in (*(v.name for v in node.outputs), node.source):
                 self._found.setdefault(name, node)
 
     def find(self, what: str, wanted: Sequence[str]) -> list[Node]:
