@@ -1,0 +1,121 @@
+"""How good a network is on the samples that judge, against its fp32 form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nntc.core.errors import UserError
+from nntc.data import CorruptSampleError, Dataset
+from nntc.ir import interpret
+from nntc.ir.graph import Graph
+from nntc.report.accuracy.metrics import classes, open_metric
+from nntc.report.accuracy.runners import GraphRunner
+
+Arrays = dict[str, np.ndarray]
+Step = Callable[[], None]
+
+TINY = 1e-12
+"""Differences that are none: sums of fp64 numbers in another order."""
+
+
+class Judge:
+    """Scores networks with a metric.
+
+    Attributes:
+        before: score of fp32.
+        numbers: of the samples that can be read, in the dataset.
+    """
+
+    def __init__(
+        self, graph: Graph, metric: str, dataset: Dataset, numbers: Sequence[int], step: Step
+    ) -> None:
+        """
+        Args:
+            numbers: of the samples that are to judge.
+            step: called for every sample.
+
+        Raises:
+            UserError: the metric is unknown or fails, or no sample can be read.
+        """
+        self.graph = graph
+        self._dataset = dataset
+        self._wanted: list[Arrays] = []
+        self.numbers: list[int] = []
+        for number in numbers:
+            step()
+            try:
+                sample = dataset[number]
+            except CorruptSampleError:
+                continue
+            self._wanted.append(interpret.run(graph, _fed(graph, sample)))
+            self.numbers.append(number)
+        if not self.numbers:
+            raise UserError(f"{dataset.path}: not one of {len(numbers)} samples can be read")
+        self.metric = open_metric(metric)
+        # Labels of an LMDB are known once it has been read.
+        labels = {n: label for n in self.numbers if (label := dataset.labels[n]) is not None}
+        if metric == "top1" and len(labels) == len(self.numbers):
+            self.metric = replace(self.metric, function=_right(labels), own=True)
+        self.before = self.score(self._wanted)
+
+    def samples(self, limit: int = 0) -> Iterator[tuple[Arrays, Arrays]]:
+        """(inputs, outputs in fp32) of the samples, or of some of them, spread evenly."""
+        count = len(self.numbers)
+        for index in range(count) if not limit or limit >= count else _spread(count, limit):
+            yield _fed(self.graph, self._dataset[self.numbers[index]]), self._wanted[index]
+
+    def score(self, outputs: Sequence[Arrays], limit: int = 0) -> float:
+        """Mean of the metric; *outputs* of all samples, or of those that ``samples`` gives."""
+        count = len(self.numbers)
+        chosen = range(count) if not limit or limit >= count else _spread(count, limit)
+        scores = [
+            self.metric(self._wanted[index], found, self.numbers[index])
+            for index, found in zip(chosen, outputs, strict=True)
+        ]
+        return float(np.mean(scores))
+
+    def drop(self, score: float, before: float | None = None) -> float:
+        """What is lost from the score of fp32; see :class:`SearchOptions`."""
+        if self.metric.name == "sqnr":
+            return 10 ** (-score / 10) if score < 150 else 0.0
+        lost = (self.before if before is None else before) - score
+        return 0.0 if abs(lost) < TINY else lost
+
+    def run(self, graph: Graph, step: Step) -> float:
+        """Score of another form of the network."""
+        runner = GraphRunner(graph)
+        found: list[Arrays] = []
+        for sample, _ in self.samples():
+            made: Arrays = {}
+            runner.run(sample, 0, set(runner.outputs), made.__setitem__)
+            found.append(
+                {
+                    value.name: runner.forms[name].real(made[name])
+                    for value, name in zip(self.graph.outputs, runner.outputs, strict=True)
+                }
+            )
+            step()
+        return self.score(found)
+
+
+def _spread(count: int, limit: int) -> list[int]:
+    return [i * count // limit for i in range(limit)]
+
+
+def _fed(graph: Graph, sample: Mapping[str, np.ndarray]) -> Arrays:
+    return {v.name: sample[v.name] for v in graph.inputs}
+
+
+def _right(labels: Mapping[int, int]) -> Callable[[Arrays, Arrays, int], float]:
+    """A metric that says whether the largest class is the one that the data notes."""
+
+    def right(a: Arrays, b: Arrays, index: int) -> float:
+        found = [x for array in b.values() if (x := classes(array)) is not None]
+        if not found:
+            raise UserError("no output of shape [N, classes]")
+        return float(np.mean([x.argmax(1) == labels[index] for x in found]))
+
+    return right
