@@ -308,7 +308,8 @@ def average_pool(q: Quantizer, node: Node) -> bool:
     plain = not op.ceil_mode and set(op.dilations) == {1} and len(op.kernel) <= 2
     if x is None or not counted or not plain or int(np.prod(op.kernel)) > LARGEST_WINDOW:
         return False
-    q.bind(node.output, _average(q, node, x, op.kernel, op.strides, op.pads))
+    name = q.name(node.output)
+    q.bind(node.output, _average(q, node, x, op.kernel, op.strides, op.pads, name))
     return True
 
 
@@ -321,14 +322,17 @@ def mean(q: Quantizer, node: Node) -> bool:
     images = len(shape) in (3, 4) and op.axes == tuple(range(2, len(shape)))
     if x is None or op.fn != "mean" or not images:
         return False
-    if int(np.prod(shape[2:])) > LARGEST_WINDOW and len(shape) == 4:
+    if int(np.prod(shape[2:])) > LARGEST_WINDOW >= shape[-1] and len(shape) == 4:
         x = _column_means(q, node, x)
     kernel = x.value.shape[2:]
     if int(np.prod(kernel)) > LARGEST_WINDOW:
         return False
-    form = _average(q, node, x, kernel, (1,) * len(kernel), (0,) * (2 * len(kernel)))
+    name = q.name(node.output)
+    label = name if op.keepdims else f"{node.output.name}.image"
+    form = _average(q, node, x, kernel, (1,) * len(kernel), (0,) * (2 * len(kernel)), label)
     if not op.keepdims:
-        form = Fixed(q.net(ops.Reshape(node.output.shape), form.value), form.grid)
+        flat = q.net(ops.Reshape(node.output.shape), form.value, name=name)
+        form = Fixed(flat, form.grid)
     q.bind(node.output, form)
     return True
 
@@ -339,7 +343,8 @@ def _column_means(q: Quantizer, node: Node, x: Fixed) -> Fixed:
     shift = int(np.floor(np.log2(scales.WEIGHT_HIGH * rows)))
     factor = round(2**shift / rows)
     # What the factor lacks of a mean would move the zero point.
-    bias = np.full(channels, round(x.grid.zero * (2**shift - factor * rows)), np.int16)
+    lack = np.clip(x.grid.zero * (2**shift - factor * rows), -32768, 32767)
+    bias = np.full(channels, lack, np.int16)
     weight = np.full((channels, 1, rows, 1), factor, np.int8)
     made = q.net(
         ops.FixConv((1, 1), (0, 0, 0, 0), (1, 1), channels, shift, x.grid.dtype),
@@ -358,6 +363,7 @@ def _average(
     kernel: tuple[int, ...],
     strides: tuple[int, ...],
     pads: tuple[int, ...],
+    name: str,
 ) -> Fixed:
     """A mean over a window is a depthwise convolution with equal weights."""
     channels, taps, ones = x.value.shape[1], int(np.prod(kernel)), (1,) * len(kernel)
@@ -374,4 +380,4 @@ def _average(
     op = ops.FixConv(strides, pads, ones, channels, *shifts, x.grid.zero)
     weight = q.net.constant(fitted.weight.reshape(channels, 1, *kernel), f"{node.name}.weight")
     bias = q.net.constant(fitted.bias, f"{node.name}.bias")
-    return Fixed(q.net(op, x.value, weight, bias, name=q.name(node.output)), fitted.grid)
+    return Fixed(q.net(op, x.value, weight, bias, name=name), fitted.grid)

@@ -145,5 +145,7 @@ def _matching(q: Quantizer, form: Fixed, wanted: Grid) -> Fixed:
     if old.dtype is wanted.dtype and old.zero == wanted.zero:
         return form
     above = old.scale * (old.high - old.zero) / (wanted.high - wanted.zero)
-    below = old.scale * (old.zero - old.low) / max(wanted.zero - wanted.low, 1)
+    below = np.zeros(())  # Without room below zero there are no negative numbers.
+    if wanted.zero > wanted.low:
+        below = old.scale * (old.zero - old.low) / (wanted.zero - wanted.low)
     return q.convert(form, wanted.scaled(np.maximum(above, below), old.axis))

@@ -72,18 +72,25 @@ class Network:
         """Append an operator and run it on all samples; returns its first result."""
         return self.several(op, *inputs, name=name)[0]
 
-    def several(self, op: Op, *inputs: Value | None, name: str = "") -> list[Value]:
-        """Append an operator and run it on all samples."""
+    def several(
+        self, op: Op, *inputs: Value | None, name: str = "", results: Sequence[str] = ()
+    ) -> list[Value]:
+        """Append an operator and run it on all samples.
+
+        Args:
+            name: of the node and its result; default: that of the node that is being lowered.
+            results: names of the results, where the first's is not the node's.
+        """
         node = self.node
         label = name or (node.name if node is not None else op.name)
         source = node.source if node is not None else ""
-        made = self.graph.add(op, *inputs, name=label, outputs=[label], source=source)
-        results: list[Arrays] = [[] for _ in made.outputs]
+        made = self.graph.add(op, *inputs, name=label, outputs=results or [label], source=source)
+        computed: list[Arrays] = [[] for _ in made.outputs]
         for index in range(self.count):
             arrays = [None if v is None else self._array(v, index) for v in inputs]
-            for result, array in zip(results, op.compute(*arrays), strict=True):
+            for result, array in zip(computed, op.compute(*arrays), strict=True):
                 result.append(array)
-        for value, arrays in zip(made.outputs, results, strict=True):
+        for value, arrays in zip(made.outputs, computed, strict=True):
             self._arrays[value] = arrays
         return made.outputs
 

@@ -204,11 +204,33 @@ class Quantizer:
         for value in self.source.outputs:
             form = self.net.fixed(value)
             if self.options.int8_outputs and form is not None and not form.grid.varies:
-                graph.outputs.append(form.value)
+                graph.outputs.append(self._integer_output(value, form))
             else:
                 graph.outputs.append(self.net.floating(value))
         graph.prune()
+        self._name_outputs()
         return graph
+
+    def _integer_output(self, value: Value, form: Fixed) -> Value:
+        """The integers of an output; those of another value, with another meaning, are copied."""
+        if form.value.name != value.name:
+            made = self.net(ops.Reshape(value.shape), form.value, name=value.name)
+            form = Fixed(made, form.grid)
+            self.bind(value, form)
+        return form.value
+
+    def _name_outputs(self) -> None:
+        """Give outputs their names where a value in between has taken one."""
+        taken = {v.name: v for v in self.net.graph.values()}
+        for value, made in zip(self.source.outputs, self.net.graph.outputs, strict=True):
+            if made.name == value.name:
+                continue
+            other = taken.get(value.name)
+            if other is not None:
+                other.name = made.name
+                taken[made.name] = other
+            made.name = value.name
+            taken[value.name] = made
 
     def _lower(self, node: Node) -> None:
         self.scaling = None
@@ -218,7 +240,9 @@ class Quantizer:
         if rule is None or not rule(self, node):
             place = "fp32"
             inputs = [None if v is None else self.net.floating(v) for v in node.inputs]
-            for value, made in zip(node.outputs, self.net.several(node.op, *inputs), strict=True):
+            names = [v.name for v in node.outputs]
+            results = self.net.several(node.op, *inputs, results=names)
+            for value, made in zip(node.outputs, results, strict=True):
                 self.net.bind(value, made)
         value = node.output
         for _ in range(len(self._done) - before):
