@@ -107,6 +107,10 @@ def _check_interface(graph: Graph) -> None:
     double = sorted({n for n in names if names.count(n) > 1})
     if double:
         raise UnsupportedError(f"outputs {', '.join(double)}: the same tensor is an output twice")
+    given = sorted({v.name for v in graph.inputs}.intersection(names))
+    if given:
+        # The runtime finds tensors by name: one name cannot be in two places.
+        raise UnsupportedError(f"outputs {', '.join(given)}: are inputs, too; leave them out")
     empty = [v for v in (*graph.inputs, *graph.outputs) if v.type.size == 0]
     if empty:
         raise UnsupportedError([f"{v.name}: {v.type} has no elements" for v in empty])
