@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nntc.quant import Quantized, QuantizeOptions, Statistics
     from nntc.report.accuracy import Comparison
     from nntc.report.accuracy.runners import Runner
+    from nntc.report.search import SearchOptions, SearchResult
 
 Progress = Callable[[str, int, int], None]
 Shapes = Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
@@ -281,6 +282,7 @@ class QuantizeResult:
         quantized: the int8 graph, and a report of what became of each node.
         skipped: samples that could not be read: (name, reason).
         compiled: the BModel; None if none was asked for.
+        search: which layers stay in fp32 and why; None if that was not asked for.
     """
 
     source: Graph
@@ -288,6 +290,7 @@ class QuantizeResult:
     quantized: Quantized
     skipped: list[tuple[str, str]]
     compiled: CompileResult | None
+    search: SearchResult | None = None
 
 
 def quantize(
@@ -306,6 +309,7 @@ def quantize(
     net_name: str = "",
     opt: int = 2,
     batch: int = 0,
+    search: SearchOptions | None = None,
     progress: Progress | None = None,
     **model_options: Any,
 ) -> QuantizeResult:
@@ -324,8 +328,10 @@ def quantize(
         umodel: path of the int8 UModel to write: .umodel, or .int8umodel for the historical names.
         net_name, opt: see :func:`compile`.
         batch: number of samples that BModel and UModel take at once; 0: that of the model.
+        search: find the layers that have to stay in fp32 (:mod:`nntc.report.search`).
 
     Raises:
+        SearchError: no set of layers that the search tried keeps the drop.
         UserError: the model, the data or a name in the options does not fit, or a file cannot be
             written.
         UnsupportedError: lists every node that the chip and its runtime cannot run.
@@ -338,16 +344,14 @@ def quantize(
     for path in (output, umodel, save_statistics):
         if path is not None:
             check_writable(Path(path))
+    search = None if search is None else search.opened()
     whole = load(model, progress=tell, **model_options)
     if is_quantised(whole):
         raise UserError(f"{whole.name}: is quantised already")
     graph = passes.one_sample(whole)  # samples come one by one
-    if isinstance(data, datasets.Dataset):
-        dataset = data
-    else:
-        shapes = {v.name: v.shape for v in graph.inputs}
-        chosen = None if preprocess is None else datasets.Preprocess.of(preprocess)
-        dataset = datasets.open_dataset(data, shapes, chosen)
+    chosen = None if preprocess is None else datasets.Preprocess.of(preprocess)
+    dataset = _opened(data, graph, chosen)
+    judging = None if search is None or search.data is None else _opened(search.data, graph, chosen)
     if statistics is None:
         known = calibrate(
             graph, dataset, limit=limit, resume=resume, scheduler=scheduler, progress=tell
@@ -358,8 +362,23 @@ def quantize(
         known = quant.Statistics.load(statistics)
     if save_statistics is not None:
         known.save(save_statistics)
-    made = quant.quantize(graph, known, dataset, options, tell)
     wanted = batch or (passes.batch_of(whole) if whole is not graph else 0)
+    found = None
+    if search is None:
+        made = quant.quantize(graph, known, dataset, options, tell)
+    else:
+        from nntc.report.search import search as find
+
+        def recalibrate(part: Dataset) -> Statistics:
+            if statistics is not None:
+                return known
+            return calibrate(graph, part, limit=limit, scheduler=scheduler, progress=tell)
+
+        found = find(
+            graph, known, dataset, options or quant.QuantizeOptions(), search,
+            samples=judging, recalibrate=recalibrate, opt=opt, batch=wanted, progress=tell,
+        )  # fmt: skip
+        made = found.quantized
     result = passes.with_batch(made.graph, wanted) if wanted else made.graph
     if umodel is not None:
         _save_umodel(result, Path(umodel))
@@ -368,7 +387,18 @@ def quantize(
         if not net_name and isinstance(model, (str, os.PathLike)):
             net_name = Path(model).stem
         compiled = compile(result, output, net_name=net_name, opt=opt, progress=tell)
-    return QuantizeResult(graph, known, made, list(dataset.skipped), compiled)
+    return QuantizeResult(graph, known, made, list(dataset.skipped), compiled, found)
+
+
+def _opened(
+    data: str | os.PathLike[str] | Dataset, graph: Graph, preprocess: Preprocess | None
+) -> Dataset:
+    """Samples for a graph."""
+    from nntc.data import Dataset, open_dataset
+
+    if isinstance(data, Dataset):
+        return data
+    return open_dataset(data, {v.name: v.shape for v in graph.inputs}, preprocess)
 
 
 def _save_umodel(graph: Graph, path: Path) -> None:

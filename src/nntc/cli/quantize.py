@@ -7,6 +7,7 @@ examples:
   nntc quantize model.onnx --data samples.npz -o model_int8.bmodel
   nntc quantize model.onnx --data samples.npz --umodel model_int8.umodel
   nntc quantize model.onnx --data samples.npz --float_outputs /head/conv -o mixed.bmodel
+  nntc quantize model.onnx --data photos/ --search --metric top1 --max-drop 0.005
 
 Step by step, with the same result:
   nntc quantize model.onnx --data D --save_statistics model.statistics --umodel model_int8.umodel
@@ -17,6 +18,10 @@ or with the files and commands of docs/historical.md.
 DATA is a folder of pictures or of .npz files, one .npz or .npy with a leading sample axis, or an
 LMDB folder; a hundred samples are usually enough. --preprocess says how pictures become inputs; see
 docs/datasets.md.
+
+--search finds the layers that have to stay in fp32 so that the metric loses no more than
+--max-drop, at the least cost in cycles, and prints the options that repeat the result without a
+search. It quantises many times; see docs/int8.md.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ HELP = "model file + sample data → int8 BModel"
 if TYPE_CHECKING:
     from nntc.api import QuantizeResult
     from nntc.quant import QuantizeOptions
+    from nntc.report.search import SearchOptions
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("float_blocks", "these and what follows up to the next convolution"),
     ):
         _two(parser, f"--{name}", metavar="A,B", help=f"{what} stay in fp32")
+    _configure_search(parser)
     _two(parser, "--nearest", action="store_true", help="round weights to nearest: faster")
     _two(parser, "--int8_inputs", action="store_true", help="the network takes integers")
     _two(parser, "--int8_outputs", action="store_true", help="the network gives integers")
@@ -80,6 +87,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opt", type=int, choices=(0, 1, 2), default=2, help="as in compile")
     parser.add_argument("--batch", type=int, default=0, metavar="N", help="as in compile")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only problems")
+
+
+def _configure_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--search", action="store_true", help="find the layers that have to stay in fp32"
+    )
+    parser.add_argument(
+        "--metric", metavar="M", help="that judges: cosine (default), sqnr, top1, FILE.py:function"
+    )
+    _two(parser, "--max_drop", type=float, metavar="X", help="the metric may lose so much")
+    _two(parser, "--search_data", metavar="DATA", help="samples that judge (default: part of DATA)")
+    _two(parser, "--search_limit", type=int, metavar="N", help="judge with N samples")
+    _two(parser, "--search_trials", type=int, metavar="N", help="quantise N times at most")
+
+
+def search_options(args: argparse.Namespace) -> SearchOptions | None:
+    """The options of the search; None if none is wanted.
+
+    Raises:
+        UserError: they are incomplete, or there is nothing that they are for.
+    """
+    from nntc.core.errors import UserError
+
+    given = {
+        "max_drop": args.max_drop,
+        "metric": args.metric,
+        "data": args.search_data,
+        "limit": args.search_limit,
+        "trials": args.search_trials,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if not args.search:
+        if given:
+            raise UserError("--metric, --max_drop and --search_... are options of --search")
+        return None
+    if args.max_drop is None:
+        raise UserError("--search needs --max_drop: how much of the metric may be lost")
+    from nntc.report.search import SearchOptions
+
+    return SearchOptions(**given)
 
 
 def _two(parser: argparse.ArgumentParser, name: str, **how: object) -> None:
@@ -127,6 +174,7 @@ def execute(args: argparse.Namespace) -> int:
             net_name=args.net_name or Path(args.model).stem,
             opt=args.opt,
             batch=args.batch,
+            search=search_options(args),
             progress=progress,
             **model_arguments(args),
         )
@@ -144,6 +192,7 @@ WORST = 8
 def _summary(result: QuantizeResult, output: str | None) -> None:
     from nntc.cli.compile import summary
     from nntc.cli.console import table
+    from nntc.cli.main import printable
 
     report = result.quantized.report
     worst = sorted(report, key=lambda r: r.sqnr)[:WORST]
@@ -152,6 +201,11 @@ def _summary(result: QuantizeResult, output: str | None) -> None:
         header=("noisiest layers", "operator", "place", "SQNR dB"),
         right="lllr",
     )
+    if result.search is not None:
+        print()
+        for line in result.search.lines():
+            print(printable(line))
+        print()
     in_float = sum(r.place == "fp32" for r in report)
     rows: list[tuple[str, object]] = [
         ("samples", f"{result.statistics.samples} used, {len(result.skipped)} skipped"),

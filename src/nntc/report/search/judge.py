@@ -11,7 +11,7 @@ from nntc.core.errors import UserError
 from nntc.data import CorruptSampleError, Dataset
 from nntc.ir import interpret
 from nntc.ir.graph import Graph
-from nntc.report.accuracy.metrics import classes, open_metric
+from nntc.report.accuracy.metrics import Metric, classes
 from nntc.report.accuracy.runners import GraphRunner
 
 Arrays = dict[str, np.ndarray]
@@ -30,7 +30,7 @@ class Judge:
     """
 
     def __init__(
-        self, graph: Graph, metric: str, dataset: Dataset, numbers: Sequence[int], step: Step
+        self, graph: Graph, metric: Metric, dataset: Dataset, numbers: Sequence[int], step: Step
     ) -> None:
         """
         Args:
@@ -38,7 +38,7 @@ class Judge:
             step: called for every sample.
 
         Raises:
-            UserError: the metric is unknown or fails, or no sample can be read.
+            UserError: the metric fails, or no sample can be read.
         """
         self.graph = graph
         self._dataset = dataset
@@ -54,10 +54,10 @@ class Judge:
             self.numbers.append(number)
         if not self.numbers:
             raise UserError(f"{dataset.path}: not one of {len(numbers)} samples can be read")
-        self.metric = open_metric(metric)
+        self.metric = metric
         # Labels of an LMDB are known once it has been read.
         labels = {n: label for n in self.numbers if (label := dataset.labels[n]) is not None}
-        if metric == "top1" and len(labels) == len(self.numbers):
+        if metric.name == "top1" and len(labels) == len(self.numbers):
             self.metric = replace(self.metric, function=_right(labels), own=True)
         self.before = self.score(self._wanted)
 

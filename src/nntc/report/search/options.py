@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nntc.core.errors import Problems, UserError
 from nntc.data import Dataset
+from nntc.report.accuracy.metrics import Metric, open_metric
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class SearchOptions:
 
     Attributes:
         max_drop: the score of int8 may be so much less than that of fp32.
-        metric: of the outputs: cosine, sqnr, top1, or ``FILE.py:function``, which is executed.
+        metric: of the outputs: cosine, sqnr, top1, or ``FILE.py:function``, which is executed; or
+            one that has been opened (:func:`nntc.report.accuracy.metrics.open_metric`).
             The drop of cosine is 1 - cosine; that of sqnr is the noise relative to the signal,
             10^(-SQNR / 10); top1 counts the right classes where the data notes them, else the
             classes that fp32 gives, too.
@@ -27,16 +29,16 @@ class SearchOptions:
     """
 
     max_drop: float
-    metric: str = "cosine"
+    metric: str | Metric = "cosine"
     data: str | os.PathLike[str] | Dataset | None = None
     limit: int = 0
     trials: int = 40
 
-    def check(self) -> None:
-        """Refuse what makes no sense.
+    def opened(self) -> SearchOptions:
+        """The same with the metric opened.
 
         Raises:
-            UserError: lists what is wrong.
+            UserError: lists what makes no sense; or the metric cannot be opened.
         """
         problems = Problems(UserError)
         if not math.isfinite(self.max_drop) or self.max_drop < 0:
@@ -46,3 +48,6 @@ class SearchOptions:
         if self.trials < 1:
             problems.add(f"search with {self.trials} trials: one is needed at least")
         problems.raise_if_any()
+        if isinstance(self.metric, Metric):
+            return self
+        return replace(self, metric=open_metric(self.metric))

@@ -34,6 +34,7 @@ from nntc.ir import interpret
 from nntc.ir.graph import Graph
 from nntc.quant import Quantized, QuantizeOptions, Statistics, quantize
 from nntc.quant.calibrate import calibrate, chosen_positions
+from nntc.report.accuracy.metrics import Metric
 from nntc.report.accuracy.rows import decibel
 from nntc.report.search.alone import Alone
 from nntc.report.search.cost import network_cycles, unit_cycles
@@ -79,7 +80,8 @@ def search(
         UserError: the options, the metric or the data make no sense.
         SearchError: the drop cannot be kept.
     """
-    wanted.check()
+    wanted = wanted.opened()
+    assert isinstance(wanted.metric, Metric)
     tell = progress or (lambda stage, done, total: None)
     fitted, known = dataset, statistics
     if samples is None:
@@ -105,7 +107,7 @@ def search(
         final = replace(found, score=score, drop=judge.drop(score), cycles=cycles)
     tell("cycles", 0, 1)
     return SearchResult(
-        metric=wanted.metric,
+        metric=wanted.metric.name,
         max_drop=wanted.max_drop,
         samples=len(judge.numbers),
         held_out=samples is None,
@@ -394,14 +396,14 @@ def _failure(trials: _Trials, ranking: list[LayerHarm], wanted: SearchOptions) -
     tried = f"{trials.count} trials"
     if len(best.layers) < len(trials.units) and trials.count >= wanted.trials:
         tried += ", which is as many as were allowed"
-    where = "everything in int8"
+    where, shown = "everything in int8", ""
     if best.layers:
         where = f"{len(best.layers)} of {len(trials.units)} layers in fp32"
-    shown = ", ".join(best.layers[:8]) + (" ..." if len(best.layers) > 8 else "")
+        shown = f": {', '.join(best.layers[:8])}{' ...' if len(best.layers) > 8 else ''}"
     return SearchError(
-        f"search: {wanted.metric} cannot be kept within a drop of {wanted.max_drop:g} in {tried}; "
-        f"the best has a drop of {best.drop:.4g} (score {best.score:.6g}, fp32 "
-        f"{trials.judge.before:.6g}) with {where}{': ' if shown else ''}{shown}",
+        f"search: {trials.judge.metric.name} cannot be kept within a drop of "
+        f"{wanted.max_drop:g} in {tried}; the best has a drop of {best.drop:.4g} "
+        f"(score {best.score:.6g}, fp32 {trials.judge.before:.6g}) with {where}{shown}",
         best,
         ranking,
     )
