@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,11 +46,12 @@ def quantize(
         progress: called as (stage, done, total).
 
     Raises:
-        UserError: a name in the options is unknown, the statistics are of another graph, or no
-            sample can be read.
+        UserError: a name or number in the options cannot be meant, the statistics are of another
+            graph, or no sample can be read.
     """
     chosen = options or QuantizeOptions()
     tell = progress or (lambda stage, done, total: None)
+    _check(chosen, graph)
     statistics.check(graph)
     count = min(chosen.samples, max(chosen.memory // max(_sample_bytes(graph), 1), 1))
     positions = chosen_positions(len(dataset), count)
@@ -61,6 +64,26 @@ def quantize(
     result = work.run(tell)
     verify(result)
     return Quantized(result, work.report)
+
+
+def _check(options: QuantizeOptions, graph: Graph) -> None:
+    """Refuse numbers that mean nothing, and thresholds of values that do not exist.
+
+    Raises:
+        UserError: lists them.
+    """
+    problems = Problems(UserError)
+    if options.samples < 1:
+        problems.add(f"layers fitted on {options.samples} samples: at least 1 is needed")
+    known = {v.name for v in graph.values() if v.data is None and v.dtype.is_float}
+    for name, number in options.thresholds:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), 1)
+            hint = f"; is {close[0]} meant?" if close else ""
+            problems.add(f"threshold of {name}: the network computes no such float value{hint}")
+        elif not (math.isfinite(number) and number > 0):
+            problems.add(f"threshold of {name} is {number}: it has to be positive and finite")
+    problems.raise_if_any()
 
 
 def _checked(graph: Graph, name: str, sample) -> dict[str, np.ndarray]:
