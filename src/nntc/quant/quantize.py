@@ -53,17 +53,28 @@ def quantize(
     tell = progress or (lambda stage, done, total: None)
     _check(chosen, graph)
     statistics.check(graph)
-    count = min(chosen.samples, max(chosen.memory // max(_sample_bytes(graph), 1), 1))
+    work = Quantizer(graph, statistics, fitting_samples(graph, dataset, chosen), chosen)
+    result = work.run(tell)
+    verify(result)
+    return Quantized(result, work.report)
+
+
+def fitting_samples(
+    graph: Graph, dataset: Samples, options: QuantizeOptions
+) -> list[dict[str, np.ndarray]]:
+    """The samples on which layers are fitted: as many as wanted and as memory allows.
+
+    Raises:
+        UserError: a sample does not fit the network, or none can be read.
+    """
+    count = min(options.samples, max(options.memory // max(_sample_bytes(graph), 1), 1))
     positions = chosen_positions(len(dataset), count)
     samples: list[dict[str, np.ndarray]] = []
     for _, group in grouped_samples(dataset, positions):
         samples += [_checked(graph, name, sample) for name, sample in group]
     if not samples:
         raise UserError("quantise: no sample could be read")
-    work = Quantizer(graph, statistics, samples, chosen)
-    result = work.run(tell)
-    verify(result)
-    return Quantized(result, work.report)
+    return samples
 
 
 def _check(options: QuantizeOptions, graph: Graph) -> None:
