@@ -3,11 +3,11 @@
 Quantising a large network once takes tens of seconds, and the sets of layers are beyond number, so
 the search has three parts:
 
-1. *Harm.* From the network that is in int8 as a whole, each layer alone is put into the fp32
+1. *Harm.* From one network that is in int8 as a whole, each layer alone is put into the fp32
    network, and the outputs are judged by the user's metric (:mod:`nntc.report.search.alone`). This
-   is the definition of a layer's harm; no further quantisation is needed for it. What it cannot
-   know is how layers act together: the adaptive rounding of a layer also makes up for errors of
-   those before it, and the metric may have a threshold that only several errors cross.
+   is the definition of a layer's harm, and one quantisation serves for all layers, of which none
+   makes up for the errors of others (:mod:`nntc.report.search.independent`). What it cannot tell
+   is how layers act together: the metric may have a threshold that only several errors cross.
 2. *Sets.* So sets are judged by quantising with them in fp32, exactly as the result will be. Along
    a ranking, the shortest beginning that keeps the drop is found by doubling and bisection. There
    are two rankings: by harm, and by noise in the outputs per cycle that fp32 costs. Noise powers
@@ -34,10 +34,12 @@ from nntc.ir import interpret
 from nntc.ir.graph import Graph
 from nntc.quant import Quantized, QuantizeOptions, Statistics, quantize
 from nntc.quant.calibrate import calibrate, chosen_positions
+from nntc.quant.quantize import fitting_samples
 from nntc.report.accuracy.metrics import Metric
 from nntc.report.accuracy.rows import decibel
 from nntc.report.search.alone import Alone
 from nntc.report.search.cost import network_cycles, unit_cycles
+from nntc.report.search.independent import independent
 from nntc.report.search.judge import Judge
 from nntc.report.search.options import SearchOptions
 from nntc.report.search.result import LayerHarm, SearchError, SearchResult, Trial
@@ -47,6 +49,9 @@ Progress = Callable[[str, int, int], None]
 
 HELD_OUT = 32
 """Samples that are split off to judge, a quarter of the data at most."""
+
+RANKING_SAMPLES = 16
+"""Samples on which the layers are fitted that are judged alone, at most."""
 
 ALONE_SAMPLES = 8
 """Samples on which single layers are judged."""
@@ -93,7 +98,8 @@ def search(
     judge = Judge(graph, wanted.metric, judging, numbers, _steps(tell, "fp32", len(numbers)))
     trials = _Trials(graph, known, fitted, options, wanted, judge, opt, batch, tell)
     first = trials.start()
-    ranking = _ranking(graph, first.graph, trials.units, judge, opt, batch, tell)
+    fixed = _independent(graph, known, fitted, options, tell)
+    ranking = _ranking(graph, fixed, trials.units, judge, opt, batch, tell)
     _Search(trials, ranking).run()
     by_harm = [ranking[i] for i in _by_harm(ranking)]
     if trials.best is None:
@@ -101,7 +107,7 @@ def search(
     found, quantized = trials.best
     final, chosen = found, trials.options_of(found)
     if samples is None:
-        quantized = quantize(graph, statistics, dataset, chosen, tell)
+        quantized = quantize(graph, statistics, dataset, chosen, _stage(tell, "quantise"))
         score = judge.run(quantized.graph, _steps(tell, "judge", len(judge.numbers)))
         cycles = network_cycles(quantized.graph, opt, batch)
         final = replace(found, score=score, drop=judge.drop(score), cycles=cycles)
@@ -140,6 +146,11 @@ def _held_out(dataset: Dataset, limit: int) -> tuple[list[int], list[int]]:
     return chosen, sorted(set(range(total)) - set(chosen))
 
 
+def _stage(tell: Progress, stage: str) -> Progress:
+    """Progress under another name."""
+    return lambda _, done, total: tell(stage, done, total)
+
+
 def _steps(tell: Progress, stage: str, total: int) -> Callable[[], None]:
     """A function that reports one more step every time it is called."""
     done = 0
@@ -153,6 +164,19 @@ def _steps(tell: Progress, stage: str, total: int) -> Callable[[], None]:
 
 
 # -- 1. harm ------------------------------------------------------------------------------------
+
+
+def _independent(
+    graph: Graph,
+    statistics: Statistics,
+    dataset: Dataset,
+    options: QuantizeOptions,
+    tell: Progress,
+) -> Graph:
+    """The int8 graph whose layers are judged alone."""
+    few = replace(options, samples=min(options.samples, RANKING_SAMPLES))
+    samples = fitting_samples(graph, dataset, few)
+    return independent(graph, statistics, samples, few, _stage(tell, "int8 for the ranking"))
 
 
 def _ranking(
