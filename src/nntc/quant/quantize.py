@@ -53,6 +53,8 @@ def quantize(
     tell = progress or (lambda stage, done, total: None)
     _check(chosen, graph)
     statistics.check(graph)
+    if not statistics.samples:
+        raise UserError("quantise: the statistics hold no samples")
     work = Quantizer(graph, statistics, fitting_samples(graph, dataset, chosen), chosen)
     result = work.run(tell)
     verify(result)
@@ -111,6 +113,10 @@ def _checked(graph: Graph, name: str, sample) -> dict[str, np.ndarray]:
         elif array.shape != value.shape or array.dtype != value.dtype.numpy:
             got = f"{array.dtype} of shape {array.shape}"
             problems.add(f"sample {name}: input {value.name} is {got}, not {value.type}")
+        elif value.dtype.is_float and not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            text = f"input {value.name}: {bad} of {array.size} numbers are NaN or infinite"
+            problems.add(f"sample {name}: {text}")
     problems.raise_if_any()
     return dict(sample)
 
