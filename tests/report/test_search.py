@@ -252,3 +252,35 @@ def test_cycles_of_a_layer(data: Path) -> None:
             assert count
             assert 0 < count < 100000
     assert network_cycles(graph, 2, 4) != network_cycles(graph, 2, 1)
+
+
+def test_all_data_may_be_worse_than_the_trial(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the next set is taken; if there is none, the report says so."""
+    from nntc.report.search import find as module
+
+    tried: list[tuple[str, ...]] = []
+    right = module._Trials.repeated
+
+    def worse(self, trial, statistics, dataset):  # type: ignore[no-untyped-def]
+        tried.append(trial.layers)
+        final, made = right(self, trial, statistics, dataset)
+        return module.replace(final, drop=0.5 / len(tried)), made
+
+    monkeypatch.setattr(module._Trials, "repeated", worse)
+    found = searched(data, max_drop=0.001)
+    assert tried[0] == ("conv2",)
+    assert found.final.drop == 0.5 / len(tried)
+    assert found.lines()[-1] == "calibrated with all data it loses more than is allowed"
+
+
+def test_names_that_a_command_line_cannot_hold() -> None:
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    for names, text in (
+        ((), ""),
+        (("a", "b c"), "--float_layers 'a,b c'"),
+        (("a,b",), "QuantizeOptions(float_layers=('a,b',))"),
+    ):
+        options = replace(QUICK, float_layers=names)
+        assert SearchResult.command(SimpleNamespace(options=options)) == text  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nntc.report.search.find import search
 from nntc.report.search.options import SearchOptions
 from nntc.report.search.result import LayerHarm, SearchError, SearchResult, Trial
-from nntc.report.search.search import search
 
 __all__ = ["LayerHarm", "SearchError", "SearchOptions", "SearchResult", "Trial", "search"]

@@ -62,7 +62,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What :func:`nntc.report.search.search` finds.
+    """What :func:`nntc.report.search.find.search` finds.
 
     Attributes:
         metric, max_drop: what was asked for.
@@ -76,7 +76,8 @@ class SearchResult:
         trials: how many networks were quantised and judged.
         options: with the layers found in ``float_layers``: they repeat the result without a search.
         quantized: the result, calibrated with all data.
-        final: that, judged again.
+        final: that, judged again. Only if all sets that were tried with all data lose more there,
+            its drop is more than allowed.
     """
 
     metric: str
@@ -124,6 +125,8 @@ class SearchResult:
         command = self.command()
         if command:
             lines += ["", "the same without a search:", f"  {command}"]
+        if self.final.drop > self.max_drop:
+            lines += ["", "calibrated with all data it loses more than is allowed"]
         return lines
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -142,6 +145,9 @@ class SearchResult:
     def command(self) -> str:
         """The options of ``nntc quantize`` that repeat the result; empty: none are needed."""
         names = self.options.float_layers
+        if any(set(name) & set(",[]'\"") for name in names):
+            # The command line divides names at commas.
+            return f"QuantizeOptions(float_layers={names!r})"
         return f"--float_layers {shlex.quote(','.join(names))}" if names else ""
 
 

@@ -56,6 +56,9 @@ RANKING_SAMPLES = 16
 ALONE_SAMPLES = 8
 """Samples on which single layers are judged."""
 
+FINALISTS = 4
+"""Sets that are calibrated with all data, until one keeps the drop there, too."""
+
 
 def search(
     graph: Graph,
@@ -105,12 +108,9 @@ def search(
     if trials.best is None:
         raise _failure(trials, by_harm, wanted)
     found, quantized = trials.best
-    final, chosen = found, trials.options_of(found)
+    final = found
     if samples is None:
-        quantized = quantize(graph, statistics, dataset, chosen, _stage(tell, "quantise"))
-        score = judge.run(quantized.graph, _steps(tell, "judge", len(judge.numbers)))
-        cycles = network_cycles(quantized.graph, opt, batch)
-        final = replace(found, score=score, drop=judge.drop(score), cycles=cycles)
+        found, final, quantized = _with_all_data(trials, statistics, dataset)
     tell("cycles", 0, 1)
     return SearchResult(
         metric=wanted.metric.name,
@@ -123,7 +123,7 @@ def search(
         found=found,
         fp32_cycles=network_cycles(graph, opt, batch),
         trials=trials.count,
-        options=chosen,
+        options=trials.options_of(found),
         quantized=quantized,
         final=final,
     )
@@ -144,6 +144,20 @@ def _held_out(dataset: Dataset, limit: int) -> tuple[list[int], list[int]]:
     count = min(limit, total - 1) if limit else min(HELD_OUT, max(1, total // 4))
     chosen = chosen_positions(total, count)
     return chosen, sorted(set(range(total)) - set(chosen))
+
+
+def _with_all_data(
+    trials: _Trials, statistics: Statistics, dataset: Dataset
+) -> tuple[Trial, Trial, Quantized]:
+    """(trial, the same calibrated with all data, its network): the cheapest that keeps the drop
+    both times; or of a few cheap ones the best."""
+    made: list[tuple[Trial, Trial, Quantized]] = []
+    for found in trials.kept[:FINALISTS]:
+        final, quantized = trials.repeated(found, statistics, dataset)
+        made.append((found, final, quantized))
+        if final.drop <= trials.wanted.max_drop:
+            return made[-1]
+    return min(made, key=lambda m: m[1].drop)
 
 
 def _stage(tell: Progress, stage: str) -> Progress:
@@ -279,6 +293,12 @@ class _Trials:
         return self._known[frozenset()]
 
     @property
+    def kept(self) -> list[Trial]:
+        """Those that keep the drop, the cheapest first."""
+        found = [t for t in self._known.values() if t.drop <= self.wanted.max_drop]
+        return sorted(found, key=_price)
+
+    @property
     def least(self) -> Trial:
         return min(self._known.values(), key=lambda t: (t.drop, len(t.layers)))
 
@@ -303,6 +323,18 @@ class _Trials:
         """
         return self(chosen).drop <= self.wanted.max_drop
 
+    def repeated(
+        self, trial: Trial, statistics: Statistics, dataset: Dataset
+    ) -> tuple[Trial, Quantized]:
+        """The same layers in fp32, with other data to calibrate."""
+        stage = f"all data, {len(trial.layers) or 'no'} layers in fp32"
+        chosen = self.options_of(trial)
+        made = quantize(self.graph, statistics, dataset, chosen, _stage(self.tell, stage))
+        score = self.judge.run(made.graph, _steps(self.tell, "judge", len(self.judge.numbers)))
+        cycles = network_cycles(made.graph, self.opt, self.batch)
+        drop = self.judge.drop(score)
+        return replace(trial, score=score, drop=drop, cycles=cycles), made
+
     def options_of(self, trial: Trial) -> QuantizeOptions:
         """The options that repeat a trial."""
         chosen = set(trial.layers)
@@ -313,8 +345,7 @@ class _Trials:
         return replace(self.options, float_layers=tuple(names))
 
     def _stage(self, units: Sequence[Unit]) -> str:
-        of = f" of {len(self.units)}" if self.units else ""
-        return f"trial {self.count}, {len(units)}{of} layers in fp32"
+        return f"trial {self.count}, {len(units) or 'no'} layers in fp32"
 
     def _quantized(self, units: Sequence[Unit]) -> Quantized:
         self.count += 1
