@@ -107,7 +107,7 @@ def test_is_deterministic(data: Path) -> None:
 
 def test_nothing_to_do_where_int8_is_good_enough(data: Path) -> None:
     found = searched(data, planted=-1, max_drop=0.01)
-    assert (found.trials, found.found.layers, found.command()) == (1, (), "")
+    assert (len(found.tried), found.found.layers, found.command()) == (1, (), "")
     assert found.found.cycles == found.int8.cycles
     assert [row.layer for row in found.ranking if row.harm > 0.01] == []
 

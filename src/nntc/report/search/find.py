@@ -122,7 +122,7 @@ def search(
         int8=replace(trials.all_int8, cycles=network_cycles(first.graph, opt, batch)),
         found=found,
         fp32_cycles=network_cycles(graph, opt, batch),
-        trials=trials.count,
+        tried=trials.tried,
         options=trials.options_of(found),
         quantized=quantized,
         final=final,
@@ -205,25 +205,23 @@ def _ranking(
     """What every unit alone does, in the order of the units."""
     alone = Alone(graph, fixed)
     parts = [alone.part(unit) for unit in units]
-    outputs: list[list[dict[str, np.ndarray]]] = [[] for _ in units]
-    signal, noise = 0.0, np.zeros(len(units))
-    reference: list[dict[str, np.ndarray]] = []
+    signal, before = 0.0, 0.0
+    noise, score = np.zeros((2, len(units)))
     count = min(ALONE_SAMPLES, len(judge.numbers))
     step = _steps(tell, "harm of each layer", count * len(units))
-    for sample, wanted in judge.samples(ALONE_SAMPLES):
+    for number, sample, wanted in judge.samples(ALONE_SAMPLES):
         exact = interpret.run(graph, sample, values=True)
-        reference.append(wanted)
+        before += judge.metric(wanted, wanted, number) / count
         signal += _power(wanted, None)
         for index, part in enumerate(parts):
             found = alone.run(part, exact)
-            outputs[index].append(found)
+            score[index] += judge.metric(wanted, found, number) / count
             noise[index] += _power(found, wanted)
             step()
-    before = judge.score(reference, ALONE_SAMPLES)
     made: list[LayerHarm] = []
     for index, (unit, part) in enumerate(zip(units, parts, strict=True)):
         tell("cycles of each layer", index, len(units))
-        harm = judge.drop(judge.score(outputs[index], ALONE_SAMPLES), before)
+        harm = judge.drop(float(score[index]), before)
         cycles = unit_cycles(graph, unit, part, opt, batch)
         ratio = decibel(signal, float(noise[index]))
         made.append(LayerHarm(unit.name, unit.float_layers, unit.operators, harm, ratio, *cycles))
@@ -297,6 +295,11 @@ class _Trials:
         """Those that keep the drop, the cheapest first."""
         found = [t for t in self._known.values() if t.drop <= self.wanted.max_drop]
         return sorted(found, key=_price)
+
+    @property
+    def tried(self) -> list[Trial]:
+        """All, in order."""
+        return list(self._known.values())
 
     @property
     def least(self) -> Trial:

@@ -11,6 +11,7 @@ from nntc.core.errors import UserError
 from nntc.data import CorruptSampleError, Dataset
 from nntc.ir import interpret
 from nntc.ir.graph import Graph
+from nntc.quant.calibrate import chosen_positions
 from nntc.report.accuracy.metrics import Metric, classes
 from nntc.report.accuracy.runners import GraphRunner
 
@@ -56,26 +57,18 @@ class Judge:
             raise UserError(f"{dataset.path}: not one of {len(numbers)} samples can be read")
         self.metric = metric
         # Labels of an LMDB are known once it has been read.
-        labels = {n: label for n in self.numbers if (label := dataset.labels[n]) is not None}
+        noted = dataset.labels
+        labels = {n: label for n in self.numbers if (label := noted[n]) is not None}
         if metric.name == "top1" and len(labels) == len(self.numbers):
             self.metric = replace(self.metric, function=_right(labels), own=True)
-        self.before = self.score(self._wanted)
+        found = zip(self._wanted, self.numbers, strict=True)
+        self.before = float(np.mean([self.metric(a, a, number) for a, number in found]))
 
-    def samples(self, limit: int = 0) -> Iterator[tuple[Arrays, Arrays]]:
-        """(inputs, outputs in fp32) of the samples, or of some of them, spread evenly."""
-        count = len(self.numbers)
-        for index in range(count) if not limit or limit >= count else _spread(count, limit):
-            yield _fed(self.graph, self._dataset[self.numbers[index]]), self._wanted[index]
-
-    def score(self, outputs: Sequence[Arrays], limit: int = 0) -> float:
-        """Mean of the metric; *outputs* of all samples, or of those that ``samples`` gives."""
-        count = len(self.numbers)
-        chosen = range(count) if not limit or limit >= count else _spread(count, limit)
-        scores = [
-            self.metric(self._wanted[index], found, self.numbers[index])
-            for index, found in zip(chosen, outputs, strict=True)
-        ]
-        return float(np.mean(scores))
+    def samples(self, limit: int = 0) -> Iterator[tuple[int, Arrays, Arrays]]:
+        """(number, inputs, outputs in fp32) of all samples, or of some, spread evenly."""
+        for index in chosen_positions(len(self.numbers), limit):
+            number = self.numbers[index]
+            yield number, _fed(self.graph, self._dataset[number]), self._wanted[index]
 
     def drop(self, score: float, before: float | None = None) -> float:
         """What is lost from the score of fp32; see :class:`SearchOptions`."""
@@ -87,22 +80,17 @@ class Judge:
     def run(self, graph: Graph, step: Step) -> float:
         """Score of another form of the network."""
         runner = GraphRunner(graph)
-        found: list[Arrays] = []
-        for sample, _ in self.samples():
+        scores: list[float] = []
+        for number, sample, wanted in self.samples():
             made: Arrays = {}
-            runner.run(sample, 0, set(runner.outputs), made.__setitem__)
-            found.append(
-                {
-                    value.name: runner.forms[name].real(made[name])
-                    for value, name in zip(self.graph.outputs, runner.outputs, strict=True)
-                }
-            )
+            runner.run(sample, number, set(runner.outputs), made.__setitem__)
+            found = {
+                value.name: runner.forms[name].real(made[name])
+                for value, name in zip(self.graph.outputs, runner.outputs, strict=True)
+            }
+            scores.append(self.metric(wanted, found, number))
             step()
-        return self.score(found)
-
-
-def _spread(count: int, limit: int) -> list[int]:
-    return [i * count // limit for i in range(limit)]
+        return float(np.mean(scores))
 
 
 def _fed(graph: Graph, sample: Mapping[str, np.ndarray]) -> Arrays:

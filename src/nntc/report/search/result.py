@@ -73,7 +73,7 @@ class SearchResult:
         found: the cheapest of the sets that keep the drop; judged on samples that it was not
             calibrated with.
         fp32_cycles: everything in fp32.
-        trials: how many networks were quantised and judged.
+        tried: all sets, in order.
         options: with the layers found in ``float_layers``: they repeat the result without a search.
         quantized: the result, calibrated with all data.
         final: that, judged again. Only if all sets that were tried with all data lose more there,
@@ -89,7 +89,7 @@ class SearchResult:
     int8: Trial
     found: Trial
     fp32_cycles: int | None
-    trials: int
+    tried: list[Trial] = field(repr=False)
     options: QuantizeOptions
     quantized: Quantized = field(repr=False)
     final: Trial
@@ -117,7 +117,7 @@ class SearchResult:
         lines += [
             "",
             f"metric {self.metric} on {self.samples} {origin}: fp32 {self.before:.6g}, "
-            f"drop {self.max_drop:g} allowed; {self.trials} trials",
+            f"drop {self.max_drop:g} allowed; {len(self.tried)} trials",
             *aligned(
                 [("", "layers in fp32", "score", "drop", "cycles", ""), *self._rows()], "lrrrrl"
             ),
