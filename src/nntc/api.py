@@ -352,6 +352,8 @@ def quantize(
     chosen = None if preprocess is None else datasets.Preprocess.of(preprocess)
     dataset = _opened(data, graph, chosen)
     judging = None if search is None or search.data is None else _opened(search.data, graph, chosen)
+    if options is not None:
+        quant.check_options(options, graph)
     if statistics is None:
         known = calibrate(
             graph, dataset, limit=limit, resume=resume, scheduler=scheduler, progress=tell
@@ -359,7 +361,7 @@ def quantize(
     elif isinstance(statistics, quant.Statistics):
         known = statistics
     else:
-        known = quant.Statistics.load(statistics)
+        known = quant.Statistics.load(statistics, graph)
     if save_statistics is not None:
         known.save(save_statistics)
     wanted = batch or (passes.batch_of(whole) if whole is not graph else 0)

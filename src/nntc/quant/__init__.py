@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nntc.quant.calibrate import calibrate
 from nntc.quant.options import QuantizeOptions
-from nntc.quant.quantize import Quantized, quantize
+from nntc.quant.quantize import Quantized, check_options, quantize
 from nntc.quant.quantizer import LayerReport
 from nntc.quant.statistics import Statistics, ValueStatistics
 
@@ -15,5 +15,6 @@ __all__ = [
     "Statistics",
     "ValueStatistics",
     "calibrate",
+    "check_options",
     "quantize",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from nntc.core.errors import Problems, UserError
@@ -40,7 +41,9 @@ class _Names:
         for node in graph.nodes:
             self._found[node.name] = node
         for node in graph.nodes:
-            for name in (*(v.name for v in node.outputs), node.source):
+            # Front ends note the operator behind the model's own name: /head/Conv (Conv).
+            own = re.sub(r" \([^()]*\)$", "", node.source)
+            for name in (*(v.name for v in node.outputs), node.source, own):
                 self._found.setdefault(name, node)
 
     def find(self, what: str, wanted: Sequence[str]) -> list[Node]:

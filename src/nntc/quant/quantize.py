@@ -15,9 +15,11 @@ from nntc.ir.graph import Graph, Value
 from nntc.ir.verify import verify
 from nntc.quant import elementwise, linear, moves
 from nntc.quant.calibrate import Samples, chosen_positions, grouped_samples
+from nntc.quant.islands import float_nodes
 from nntc.quant.options import QuantizeOptions
 from nntc.quant.quantizer import LayerReport, Quantizer
 from nntc.quant.statistics import Statistics
+from nntc.quant.thresholds import METHODS
 
 RULES = (elementwise, linear, moves)
 """The modules whose import registers the rules."""
@@ -51,7 +53,7 @@ def quantize(
     """
     chosen = options or QuantizeOptions()
     tell = progress or (lambda stage, done, total: None)
-    _check(chosen, graph)
+    check_options(chosen, graph)
     statistics.check(graph)
     if not statistics.samples:
         raise UserError("quantise: the statistics hold no samples")
@@ -79,19 +81,27 @@ def fitting_samples(
     return samples
 
 
-def _check(options: QuantizeOptions, graph: Graph) -> None:
-    """Refuse numbers that mean nothing, and thresholds of values that do not exist.
+def check_options(options: QuantizeOptions, graph: Graph) -> None:
+    """Refuse, before the work, numbers that mean nothing and names that the graph does not have.
 
     Raises:
         UserError: lists them.
     """
     problems = Problems(UserError)
+    try:
+        float_nodes(graph, options)
+    except UserError as err:
+        for text in err.problems:
+            problems.add(text)
+    if options.method.upper() not in METHODS:
+        known = ", ".join(METHODS)
+        problems.add(f"threshold method {options.method}: is unknown, known are {known}")
     if options.samples < 1:
         problems.add(f"layers fitted on {options.samples} samples: at least 1 is needed")
-    known = {v.name for v in graph.values() if v.data is None and v.dtype.is_float}
+    values = {v.name for v in graph.values() if v.data is None and v.dtype.is_float}
     for name, number in options.thresholds:
-        if name not in known:
-            close = difflib.get_close_matches(name, sorted(known), 1)
+        if name not in values:
+            close = difflib.get_close_matches(name, sorted(values), 1)
             hint = f"; is {close[0]} meant?" if close else ""
             problems.add(f"threshold of {name}: the network computes no such float value{hint}")
         elif not (math.isfinite(number) and number > 0):
