@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads a model."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, .cfg, .prototxt, -symbol.json)")
+    parser.add_argument(
+        "model", metavar="MODEL", help="model file (.onnx, .cfg, .prototxt, -symbol.json)"
+    )
     parser.add_argument(
         "--weights", "--weight", metavar="FILE", help="its weights; default: the file beside MODEL"
     )

@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--umodel", metavar="OUT.umodel", help="write the int8 graph, too")
     _two(parser, "--net_name", metavar="NAME", help="name of the net; default: MODEL's name")
-    parser.add_argument("--method", default="MAX", help="how thresholds are found (default: MAX)")
+    parser.add_argument("--method", help="how thresholds are found (default: PERCENTILE9999)")
     parser.add_argument(
         "--samples", type=int, default=64, metavar="N",
         help="samples on which layers are fitted (default: 64)",
@@ -139,7 +139,7 @@ def options(args: argparse.Namespace) -> QuantizeOptions:
     from nntc.quant import QuantizeOptions
 
     return QuantizeOptions(
-        method=args.method,
+        method=args.method or QuantizeOptions.method,
         adaptive=not args.nearest,
         samples=args.samples,
         float_layers=tuple(parse_names(args.float_layers) or ()),

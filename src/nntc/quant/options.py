@@ -29,7 +29,7 @@ class QuantizeOptions:
         seed: of the choice of places on which layers are fitted.
     """
 
-    method: str = "MSE"
+    method: str = "PERCENTILE9999"
     adaptive: bool = True
     correct_bias: bool = True
     per_channel: bool = True
