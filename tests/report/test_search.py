@@ -15,7 +15,7 @@ from nntc.ir.graph import Graph
 from nntc.quant import QuantizeOptions
 from nntc.report.search import SearchError, SearchOptions, SearchResult
 from nntc.report.search.alone import Alone
-from nntc.report.search.cost import network_cycles, unit_cycles
+from nntc.report.search.cost import _with_unit_in_fp32, extra_cycles, network_cycles
 from nntc.report.search.units import find_units
 
 SHAPE = (1, 4, 8, 8)
@@ -244,13 +244,23 @@ def test_a_branch_belongs_to_the_latest_layer() -> None:
 
 
 def test_cycles_of_a_layer(data: Path) -> None:
+    """The network with one layer in fp32 computes what it says, and takes longer."""
     result = api.quantize(network(), data, options=QUICK)
     graph, fixed = result.source, result.quantized.graph
     alone = Alone(graph, fixed)
+    least = network_cycles(fixed, 2, 4)
+    assert least
+    sample = {"x": np.load(data)["x"][:1]}
+    exact = interpret.run(graph, sample)["y"]
     for unit in find_units(graph, result.quantized.report):
-        for count in unit_cycles(graph, unit, alone.part(unit), 2, 4):
-            assert count
-            assert 0 < count < 100000
+        part = alone.part(unit)
+        count = extra_cycles(alone, fixed, unit, part, 2, 4)
+        assert count
+        assert 0.5 * least < count < 2 * least
+        mixed = _with_unit_in_fp32(alone, fixed, unit, part)
+        assert {n.op for n in unit.nodes} <= {n.op for n in mixed.nodes}
+        error = np.abs(interpret.run(mixed, sample)["y"] - exact).max()
+        assert error < 0.5 * np.abs(exact).max()
     assert network_cycles(graph, 2, 4) != network_cycles(graph, 2, 1)
 
 

@@ -68,6 +68,10 @@ class Alone:
         real = self._forms[value].is_real
         return found if real == found.dtype.is_float else None
 
+    def form(self, value: Value) -> Form:
+        """What a value of the int8 graph stands for."""
+        return self._forms[value]
+
     def part(self, unit: Unit) -> Part:
         """The nodes that compute a unit from exact inputs."""
         inside = {v for node in unit.nodes for v in node.outputs}

@@ -1,15 +1,16 @@
-"""Cycles of networks and of parts of them, by the timing model of the instructions."""
+"""Cycles of networks by the timing model of the instructions, and what fp32 adds to them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import numpy as np
 
 from nntc import passes
 from nntc.backend import CompileOptions, compile_graph
 from nntc.core.errors import UserError
+from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Value
 from nntc.isa.cycles import replay
-from nntc.report.search.alone import Part
+from nntc.report.search.alone import Alone, Part
 from nntc.report.search.units import Unit
 
 
@@ -21,7 +22,7 @@ def network_cycles(graph: Graph, opt: int = 2, batch: int = 0) -> int | None:
         batch: samples that it takes at once; 0: as the graph is.
 
     Returns:
-        None where the network, or the part of one, cannot be compiled.
+        None where the network cannot be compiled.
     """
     try:
         whole = passes.with_batch(graph, batch) if batch else graph
@@ -32,41 +33,63 @@ def network_cycles(graph: Graph, opt: int = 2, batch: int = 0) -> int | None:
         return None
 
 
-def unit_cycles(
-    graph: Graph, unit: Unit, part: Part, opt: int, batch: int
-) -> tuple[int | None, int | None]:
-    """(in int8, in fp32) of a unit that is compiled alone, its inputs and results in DDR."""
-    users = graph.users()
-    ends = [
-        v
-        for node in unit.nodes
-        for v in node.outputs
-        if v in graph.outputs or any(user not in unit.nodes for user in users.get(v, ()))
-    ]
-    inside = {v for node in unit.nodes for v in node.outputs}
-    starts = dict.fromkeys(
-        v for node in unit.nodes for v in node.operands if not v.is_constant and v not in inside
-    )
-    in_float = _extract(unit.nodes, starts, ends)
-    made = [part.ends[v] for v in ends if v in part.ends]
-    in_fixed = _extract(part.nodes, part.starts, made or list(part.ends.values())[-1:])
-    return network_cycles(in_fixed, opt, batch), network_cycles(in_float, opt, batch)
+def extra_cycles(
+    alone: Alone, fixed: Graph, unit: Unit, part: Part, opt: int, batch: int
+) -> int | None:
+    """Cycles of the int8 network with one unit in fp32, conversions at its borders included.
+
+    Returns:
+        None where it cannot be compiled, or reads what the int8 network does not have as a value.
+    """
+    try:
+        mixed = _with_unit_in_fp32(alone, fixed, unit, part)
+    except UserError:
+        return None
+    return network_cycles(mixed, opt, batch)
 
 
-def _extract(
-    nodes: Iterable[Node], starts: Iterable[Value] | Mapping[Value, Value], ends: Sequence[Value]
-) -> Graph:
-    """A graph of some nodes of another."""
-    made = Graph("part")
-    now: dict[Value, Value] = {v: made.input(v.name, v.dtype, v.shape) for v in starts}
-    for node in nodes:
-        for value in node.operands:
-            if value.data is not None and value not in now:
-                now[value] = made.constant(value.data, value.name)
-        inputs = [None if v is None else now[v] for v in node.inputs]
-        names = [v.name for v in node.outputs]
-        copy = made.add(node.op, *inputs, name=node.name, outputs=names, source=node.source)
-        now.update(zip(node.outputs, copy.outputs, strict=True))
-    made.outputs = list(dict.fromkeys(now[v] for v in ends))
+def _with_unit_in_fp32(alone: Alone, fixed: Graph, unit: Unit, part: Part) -> Graph:
+    """The int8 graph with the unit's float nodes between conversions of the same scales.
+
+    Raises:
+        UserError: the int8 graph lacks an operand of the unit.
+    """
+    made = Graph(fixed.name)
+    now: dict[Value, Value] = {v: made.input(v.name, v.dtype, v.shape) for v in fixed.inputs}
+    for node in fixed.nodes:
+        _copy(made, node, now)
+    made.outputs = [now[v] for v in fixed.outputs]
+    floating: dict[Value, Value] = {}
+    for value, reference in part.starts.items():
+        form = alone.form(value)
+        floating[reference] = now[value]
+        if form.scale is not None:
+            scale = made.constant(form.scale.astype(np.float32), "scale")
+            op = ops.Dequantize(1, form.zero)
+            floating[reference] = made.add(op, now[value], scale, name="in").output
+    for node in unit.nodes:
+        _copy(made, node, floating)
+    for reference, value in part.ends.items():
+        form, result = alone.form(value), floating[reference]
+        if form.scale is not None:
+            by = made.constant((1 / form.scale).astype(np.float32), "by")
+            op = ops.Quantize(value.dtype, 1, form.zero)
+            result = made.add(op, result, by, name="out").output
+        made.replace(now[value], result)
     made.prune()
+    made.sort()
     return made
+
+
+def _copy(made: Graph, node: Node, now: dict[Value, Value]) -> None:
+    """Append a node of another graph."""
+    for value in node.operands:
+        if value.data is not None and value not in now:
+            now[value] = made.constant(value.data, value.name)
+    absent = [v.name for v in node.operands if v not in now]
+    if absent:
+        raise UserError(f"{node.name}: {', '.join(absent)} is missing")
+    inputs = [None if v is None else now[v] for v in node.inputs]
+    names = [v.name for v in node.outputs]
+    copy = made.add(node.op, *inputs, name=node.name, outputs=names, source=node.source)
+    now.update(zip(node.outputs, copy.outputs, strict=True))

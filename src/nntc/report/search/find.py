@@ -38,7 +38,7 @@ from nntc.quant.quantize import fitting_samples
 from nntc.report.accuracy.metrics import Metric
 from nntc.report.accuracy.rows import decibel
 from nntc.report.search.alone import Alone
-from nntc.report.search.cost import network_cycles, unit_cycles
+from nntc.report.search.cost import extra_cycles, network_cycles
 from nntc.report.search.independent import independent
 from nntc.report.search.judge import Judge
 from nntc.report.search.options import SearchOptions
@@ -219,12 +219,14 @@ def _ranking(
             noise[index] += _power(found, wanted)
             step()
     made: list[LayerHarm] = []
+    least = network_cycles(fixed, opt, batch)
     for index, (unit, part) in enumerate(zip(units, parts, strict=True)):
-        tell("cycles of each layer", index, len(units))
+        tell("cost of each layer", index, len(units))
         harm = judge.drop(float(score[index]), before)
-        cycles = unit_cycles(graph, unit, part, opt, batch)
+        cycles = extra_cycles(alone, fixed, unit, part, opt, batch)
+        extra = None if cycles is None or least is None else cycles - least
         ratio = decibel(signal, float(noise[index]))
-        made.append(LayerHarm(unit.name, unit.float_layers, unit.operators, harm, ratio, *cycles))
+        made.append(LayerHarm(unit.name, unit.float_layers, unit.operators, harm, ratio, extra))
     return made
 
 
@@ -243,7 +245,7 @@ def _by_harm(ranking: Sequence[LayerHarm]) -> list[int]:
 
 def _noise_per_cycle(row: LayerHarm) -> float:
     noise = 10 ** (-row.sqnr / 10) if row.sqnr > -math.inf else math.inf
-    return noise / max(row.extra, 1)
+    return noise / max(row.extra or 0, 1)
 
 
 # -- 2., 3. sets --------------------------------------------------------------------------------
@@ -415,7 +417,7 @@ class _Search:
         return _noise_per_cycle(self._ranking[index]), -index
 
     def _extra(self, chosen: Sequence[int] | frozenset[int]) -> int:
-        return sum(self._ranking[index].extra for index in chosen)
+        return sum(self._ranking[index].extra or 0 for index in chosen)
 
     def _promising(self, order: Sequence[int], known: frozenset[int]) -> int:
         """Length of the longest beginning that is likely to be cheaper than a known set."""

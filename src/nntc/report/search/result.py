@@ -10,8 +10,8 @@ from nntc.core.errors import UserError
 from nntc.quant import Quantized, QuantizeOptions
 from nntc.report.accuracy.table import aligned, decibels, shortened
 
-HEADER = ("layer", "operators", "harm", "SQNR dB", "int8 cycles", "fp32 cycles", "place")
-RIGHT = "llrrrrl"
+HEADER = ("layer", "operators", "harm", "SQNR dB", "fp32 costs cycles", "place")
+RIGHT = "llrrrl"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class LayerHarm:
         operators: theirs, for people.
         harm: drop of the metric if this layer alone is in int8.
         sqnr: signal to noise of the network's outputs then, dB.
-        int8_cycles, fp32_cycles: of the layer compiled alone; None: it cannot be.
+        extra: cycles that the int8 network takes more with this layer in fp32, its inputs and
+            results converted; None: it cannot be compiled.
     """
 
     layer: str
@@ -32,15 +33,7 @@ class LayerHarm:
     operators: str
     harm: float
     sqnr: float
-    int8_cycles: int | None
-    fp32_cycles: int | None
-
-    @property
-    def extra(self) -> int:
-        """Cycles that fp32 costs; 0 if that is not known."""
-        if self.int8_cycles is None or self.fp32_cycles is None:
-            return 0
-        return self.fp32_cycles - self.int8_cycles
+    extra: int | None
 
 
 @dataclass(frozen=True)
@@ -104,8 +97,7 @@ class SearchResult:
                 row.operators,
                 f"{row.harm:.3g}",
                 decibels(row.sqnr),
-                _count(row.int8_cycles),
-                _count(row.fp32_cycles),
+                "-" if row.extra is None else f"{row.extra:+,}",
                 "fp32" if row.layer in chosen else "int8",
             )
             for row in shown
