@@ -435,6 +435,40 @@ CASES["mean of many"] = Case(_mean(True, True), sqnr=26, shape=(6, 21, 18))
 CASES["mean of many, signed"] = Case(_mean(False, False), sqnr=26, shape=(6, 21, 18))
 
 
+def _moved(*steps: Op) -> Callable[[Build], Value]:
+    """Scales by channel do not lie along the axis that the last operator takes them along."""
+
+    def make(b: Build) -> Value:
+        y = b.conv(b.conv(b.x, name="before"), 8)
+        for step in steps:
+            y = b(step, y)
+        return y
+
+    return make
+
+
+CASES["mean of what was moved"] = Case(
+    _moved(ops.Transpose((0, 2, 3, 1)), ops.Reduce("mean", (2, 3), True)),
+    sqnr=22,
+    floats=("Reduce",),
+)
+CASES["pool of what was moved"] = Case(
+    _moved(ops.Transpose((0, 2, 3, 1)), ops.AveragePool((2, 2), (2, 2), (0,) * 4, (1, 1))),
+    sqnr=26,
+    floats=("AveragePool",),
+)
+CASES["functions of what was moved"] = Case(
+    _moved(ops.Transpose((0, 2, 3, 1)), ops.Unary("hardswish"), ops.Unary("sigmoid")), sqnr=26
+)
+
+
+@case("matmul of what was moved", shape=(40,), batches=(3,), floats=("MatMul",), count=32)
+def _(b: Build) -> Value:
+    y = b(ops.MatMul(), b.x, b.random(40, 24, scale=0.15, name="w"), b.random(24))
+    y = b(ops.Transpose((1, 0)), y)
+    return b(ops.MatMul(), y, b.random(3, 5, name="v"), name="last")
+
+
 @case("mean at the end", sqnr=26)
 def _(b: Build) -> Value:
     return b(ops.Reduce("mean", (2, 3), False), b.relu(b.conv(b.x)), name="mean")

@@ -274,6 +274,8 @@ def matmul(q: Quantizer, node: Node) -> bool:
     w = (b.data if op.transpose_b else b.data.T).astype(np.float64)
     bias = rest[0].data.reshape(-1).astype(np.float64) if rest and rest[0].data is not None else 0.0
     x = q.integers(a)
+    if x.grid.varies and x.grid.axis != 1:
+        return False
     target, limits = q.limits(node)
     seen = np.concatenate(q.net.arrays(x.value)).T.astype(np.float32)[:, None]
     results = np.concatenate(q.net.reference[node.output]).T
@@ -308,6 +310,8 @@ def average_pool(q: Quantizer, node: Node) -> bool:
     plain = not op.ceil_mode and set(op.dilations) == {1} and len(op.kernel) <= 2
     if x is None or not counted or not plain or int(np.prod(op.kernel)) > LARGEST_WINDOW:
         return False
+    if x.grid.varies and x.grid.axis != 1:
+        return False
     name = q.name(node.output)
     q.bind(node.output, _average(q, node, x, op.kernel, op.strides, op.pads, name))
     return True
@@ -321,6 +325,8 @@ def mean(q: Quantizer, node: Node) -> bool:
     x = q.net.fixed(node.operands[0])
     images = len(shape) in (3, 4) and op.axes == tuple(range(2, len(shape)))
     if x is None or op.fn != "mean" or not images:
+        return False
+    if x.grid.varies and x.grid.axis != 1:
         return False
     if int(np.prod(shape[2:])) > LARGEST_WINDOW >= shape[-1] and len(shape) == 4:
         x = _column_means(q, node, x)
