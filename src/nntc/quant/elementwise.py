@@ -17,6 +17,9 @@ from nntc.quant.rules import lowers
 
 FACTOR_HIGH = 127
 MAX_SHIFT = 14
+SPARE = 0.1
+"""Bits by which a product's step may be finer than wanted."""
+
 GATE = 127
 """The integer that stands for 1 in the gate of a hard-swish."""
 
@@ -147,13 +150,9 @@ def product(q: Quantizer, target: Value, a: Fixed, b: Fixed, line: Line | None =
         grid = replace(grid, dtype=DType.I8 if signed else DType.U8)
     unit = np.asarray(a.grid.scale * b.grid.scale * (1 if line is None else line.factor))
     wanted = np.asarray(q.channel_scales(target, unit.size) if unit.ndim else grid.scale)
-    # Half of the channels may want a smaller step than the common shift gives.
-    shift = 0
-    while np.median(np.log2(unit / wanted)) + shift < -0.5 and shift < MAX_SHIFT:
-        shift += 1
-    reach = np.log2(unit / wanted).min() + shift
-    if reach < -1:
-        shift += int(np.ceil(-1 - reach))
+    # A step below the wanted one cuts off what is largest; a little of that is no loss.
+    needed = float(np.log2(wanted / unit).max()) - SPARE
+    shift = int(np.clip(np.ceil(needed), 0, MAX_SHIFT))
     scale = unit * 2.0**shift
     operands = [a.value, b.value]
     if grid.zero or added:
