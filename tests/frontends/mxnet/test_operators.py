@@ -110,7 +110,9 @@ ONE: list[tuple[str, dict[str, Any], Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("op", "options", "meaning"), ONE, ids=lambda v: "" if callable(v) else str(v)[:40])
+@pytest.mark.parametrize(
+    ("op", "options", "meaning"), ONE, ids=lambda v: "" if callable(v) else str(v)[:40]
+)
 def test_one_operand(op: str, options: dict[str, Any], meaning: Any) -> None:
     x = picture(2, 4, 5, 6)
     close(one(op, options, x), np.asarray(meaning(x.astype(np.float64))))
