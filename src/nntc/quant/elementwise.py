@@ -14,8 +14,8 @@ from nntc.quant.grid import Grid
 from nntc.quant.network import Fixed
 from nntc.quant.quantizer import Quantizer
 from nntc.quant.rules import lowers
+from nntc.quant.scales import FACTOR_HIGH, factor_shift
 
-FACTOR_HIGH = 127
 MAX_SHIFT = 14
 SPARE = 0.1
 """Bits by which a product's step may be finer than wanted."""
@@ -88,9 +88,7 @@ def sum_scaling(largest: np.ndarray, wanted: np.ndarray) -> tuple[int, np.ndarra
 
     The scales are a little larger than *wanted*, so that the larger factors are whole numbers.
     """
-    shift = 1
-    while (largest / wanted * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < MAX_SHIFT:
-        shift += 1
+    shift = factor_shift(largest / wanted, MAX_SHIFT, least=1)
     steps = np.clip(np.floor(largest / wanted * 2.0**shift + 1e-9), 1, FACTOR_HIGH)
     exact = largest * 2.0**shift / steps
     # A channel with factors near zero keeps the wanted scale, or its range would not fit.
@@ -225,9 +223,7 @@ def _line(q: Quantizer, node: Node) -> bool:
     channels = x_value.shape[1] if len(x_value.shape) > 1 else 1
     factor = np.broadcast_to(x.grid.scale * line.factor, (channels,))
     scale = q.channel_scales(target, channels)
-    shift = 0
-    while np.abs(factor / scale * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < MAX_SHIFT:
-        shift += 1
+    shift = factor_shift(factor / scale, MAX_SHIFT)
     # The offset has to fit in 16 bits, too.
     while shift and (np.abs(line.offset / scale) + 512).max() * 2.0**shift > 32767:
         shift -= 1
@@ -330,9 +326,7 @@ def _gate(q: Quantizer, target: Value, x: Fixed) -> Fixed:
     """clip(x / 6 + 1/2, 0, 1): x times it is the hard-swish, which keeps the channels' own scales
     and costs less than a table."""
     slope = x.grid.scale / 6 * GATE
-    shift = 0
-    while (slope * 2.0 ** (shift + 1)).max() <= FACTOR_HIGH and shift < 7:
-        shift += 1
+    shift = factor_shift(slope, 7)
     k = np.clip(np.rint(slope * 2.0**shift), 0, FACTOR_HIGH)
     offset = np.clip(np.rint(GATE / 2 * 2.0**shift - x.grid.zero * k), -32768, 32767)
     name = f"{target.name}.gate"

@@ -15,7 +15,7 @@ import numpy as np
 from nntc.core.dtype import DType
 from nntc.ir import ops
 from nntc.ir.graph import Graph, Node, Value
-from nntc.quant.agreement import Agreement
+from nntc.quant.agreement import Agreement, is_relu
 from nntc.quant.grid import Grid
 from nntc.quant.importance import channel_importance
 from nntc.quant.islands import float_nodes
@@ -23,7 +23,7 @@ from nntc.quant.network import Fixed, Network
 from nntc.quant.options import QuantizeOptions
 from nntc.quant.ranges import Ranges
 from nntc.quant.rules import TABLE
-from nntc.quant.scales import Scaling
+from nntc.quant.scales import Scaling, factor_shift
 from nntc.quant.statistics import Statistics
 
 CHECKED = 4
@@ -92,7 +92,7 @@ class Quantizer:
         which alone reads it; and the limits of that."""
         user = self.only_reader(node.output)
         op = None if user is None else user.op
-        if isinstance(op, ops.Unary) and op.fn == "relu":
+        if op is not None and is_relu(op):
             op = ops.Clip(0.0, np.inf)
         if user is None or not isinstance(op, ops.Clip):
             return node.output, None
@@ -128,9 +128,7 @@ class Quantizer:
         if same and np.array_equal(old.scale, grid.scale):
             return form
         ratio = np.asarray(old.scale / grid.scale)
-        shift = 0
-        while ratio.max() * 2.0 ** (shift + 1) <= 127 and shift < 7:
-            shift += 1
+        shift = factor_shift(ratio, 7)
         factor = np.rint(ratio * 2.0**shift)
         offset = np.clip(np.rint(grid.zero * 2.0**shift - old.zero * factor), -32768, 32767)
         operands = [

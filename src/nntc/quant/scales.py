@@ -13,6 +13,7 @@ import numpy as np
 
 WEIGHT_HIGH = 127
 BIAS_HIGH = 32767
+FACTOR_HIGH = 127
 MAX_SHIFT = 22
 NARROWS = (8, 7, 6, 5)
 """Right shifts of the second stage, when the sum passes through 16 bits."""
@@ -120,3 +121,11 @@ def _scaling(
     noise = importance * scale**2 * (1 + rounding * power / 4.0 ** (shift + narrow))
     least_noise = importance * wanted**2
     return Scaling(shift, narrow, scale, float(noise.sum() / least_noise.sum()))
+
+
+def factor_shift(factors: np.ndarray, most: int, least: int = 0) -> int:
+    """The largest shift, *least* to *most*, with which ``factors * 2**shift`` fit in int8."""
+    largest, shift = np.abs(factors).max(), least
+    while largest * 2.0 ** (shift + 1) <= FACTOR_HIGH and shift < most:
+        shift += 1
+    return shift
